@@ -1,8 +1,8 @@
 // A package imports only packages of a lower level. Services sit on top of the libs and never import each other;
 // emulators import neither, so that they can be used on their own, and production code never imports them.
 const levels = {
-  contracts: 0,
   errors: 0,
+  contracts: 1,
   resilience: 1,
   telemetry: 1,
   'service-kit': 2,

@@ -1,0 +1,32 @@
+export { isTerminal, resultEvent, type ResultEvent, resultEventSchema } from './cloud-event.ts'
+export { checkLine, decodeLine, invalidLine, maxInlineLineBytes, paramOf, salvageLine } from './decode-line.ts'
+export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
+export { type Deployment, type Lane, type PlatformConfig, platformConfigSchema } from './platform-config.ts'
+export {
+  type BodyRef,
+  bodyRefSchema,
+  type DeliverTarget,
+  deliverTargetSchema,
+  type LineUrl,
+  lineUrls,
+  lineVersion,
+  priorities,
+  type Priority,
+  type RequestBody,
+  type RequestLine,
+  requestLineSchema,
+  type SluiceOptions,
+  tenantSchema,
+  type TierName,
+  tierNames,
+} from './request-line.ts'
+export {
+  type Attempt,
+  type Decision,
+  emptyUsage,
+  type ResultLine,
+  resultLineSchema,
+  type TerminalStatus,
+  terminalStatuses,
+  type Usage,
+} from './result-line.ts'
