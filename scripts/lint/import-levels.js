@@ -8,6 +8,7 @@ const levels = {
   'service-kit': 2,
   messaging: 2,
   storage: 2,
+  signalr: 2,
   ledger: 3,
   admission: 3,
   routing: 3,

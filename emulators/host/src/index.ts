@@ -1,3 +1,3 @@
 export { type Connections, type EmulatorSet, startEmulators } from './emulator-set.ts'
-export { freePort, jsonReadyLine } from './process-specs.ts'
-export { type ProcessEvent, SupervisedProcess } from './supervised-process.ts'
+export { freePort } from './process-specs.ts'
+export { type Announcement, type ProcessEvent, type ProcessSpec, SupervisedProcess } from './supervised-process.ts'

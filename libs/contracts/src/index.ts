@@ -1,5 +1,6 @@
 export { isTerminal, resultEvent, type ResultEvent, resultEventSchema } from './cloud-event.ts'
 export { checkLine, decodeLine, invalidLine, maxInlineLineBytes, paramOf, salvageLine } from './decode-line.ts'
+export { checkDeliverTargets } from './delivery-policy.ts'
 export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
 export { type Deployment, type Lane, type PlatformConfig, platformConfigSchema } from './platform-config.ts'
 export {

@@ -44,6 +44,11 @@ export type Lane = z.infer<typeof laneSchema>
 const tenantConfigSchema = z.strictObject({
   webhooks: z
     .strictObject({
+      secrets: z
+        .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'a Standard Webhooks secret: whsec_ and base64'))
+        .max(2)
+        .default([])
+        .describe('signing secrets, the newest first; two while one is being rotated'),
       allow_hosts: z.array(z.string()).default([]).describe('hosts that may be private or plain http: local receivers'),
     })
     .prefault({}),

@@ -61,3 +61,5 @@ export const errorCodes = {
 
 /** Every error that Sluice knows; the union is closed so that each switch over it is checked. */
 export type ErrorCode = keyof typeof errorCodes
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorCodes, text)

@@ -1,0 +1,6 @@
+export { compileCorrelationFilter } from './compile-correlation-filter.ts'
+export type { CorrelationFilter } from './compile-correlation-filter.ts'
+export { compileSqlAction } from './compile-sql-action.ts'
+export { compileSqlFilter } from './compile-sql-filter.ts'
+export { RuleEvaluationError, RuleSyntaxError } from './rule-errors.ts'
+export type { RuleMessage } from './rule-message.ts'

@@ -1,0 +1,163 @@
+import rhea from 'rhea'
+import type { Connection, Receiver, Sender, Session } from 'rhea'
+
+// What this server uses of rhea beyond its published types. The version is pinned; contract tests cover each use.
+
+export type RheaDelivery = {
+  readonly id: number
+  /** Null or absent for format 0, see session-guard.ts. */
+  readonly format: number | null | undefined
+  settled: boolean
+  remote_settled: boolean
+  data?: Buffer[]
+  frames?: Buffer[]
+  link?: unknown
+  update(settled: boolean | undefined, state?: unknown): void
+  /** Set by this server on deliveries that are locked. */
+  lockId?: number
+}
+
+export type TypedValue = { type: { typecode: number }; value: unknown; descriptor?: { value: unknown } }
+
+export type Performative = {
+  value: unknown[]
+  role: boolean
+  first: number
+  last: number | undefined
+  settled: boolean | undefined
+  state: TypedValue | undefined
+  more: boolean | undefined
+  aborted: boolean | undefined
+  delivery_id: number | undefined
+  message_format: number | undefined
+  echo: boolean | undefined
+  drain: boolean | undefined
+}
+
+export type Frame = { performative: Performative; payload?: Buffer }
+
+type LinkInternals = {
+  credit: number
+  delivery_count: number
+  issue_flow: boolean
+  state: { local_open: boolean; open_requests: number }
+  local: { attach: Record<string, unknown>; handle: number }
+  remote: { attach?: Record<string, unknown> & { source?: unknown; target?: unknown } }
+  connection: RheaConnection
+}
+
+export type RheaSender = Sender &
+  LinkInternals & {
+    session: RheaSession
+    _draining: boolean
+    _drained: boolean
+    _get_drain(): boolean
+    on_flow(frame: Frame): void
+    /** This server's handler for the client's dispositions. */
+    onDisposition?: (delivery: RheaDelivery, state: TypedValue | undefined, settled: boolean) => void
+  }
+
+export type RheaReceiver = Receiver & LinkInternals & {
+    session: RheaSession
+    _incomplete: RheaDelivery | undefined
+    /** Set by this server: transfers are dropped because the link was refused or misused. */
+    refused?: boolean
+    /** Set by this server: the largest transfer that is kept. */
+    maxBytes?: number
+    /** Bytes of the delivery that is arriving. */
+    arrivedBytes?: number
+    /** Size of the delivery just arrived, when it was larger than `maxBytes` and not kept. */
+    oversizedBytes?: number
+  }
+
+type Outgoing = {
+  deliveries: { by_id(id: number): (RheaDelivery & { link: RheaSender }) | undefined; get_head(): RheaDelivery | undefined }
+  pending_dispositions: unknown[]
+  next_delivery_id: number
+  /** Deliveries below this number have been written to the socket. */
+  next_pending_delivery: number
+  available(): number
+}
+
+export type RheaSession = Session & {
+  outgoing: Outgoing
+  incoming: { next_transfer_id: number; next_delivery_id: number | undefined }
+  links: Record<string, unknown>
+  /** Deliveries promised to links of this session but not yet given to rhea. */
+  reserved?: number
+  /** Answers the settlement of a delivery that has been given up. */
+  lateDisposition?: (deliveryId: number) => void
+  on_transfer(frame: Frame): void
+  on_disposition(frame: Frame): void
+  on_attach(frame: Frame): void
+  _get_link(frame: Frame): unknown
+}
+
+export type RheaConnection = Connection & {
+  frame_size: number | undefined
+  local_channel_map: Record<string, unknown>
+  accept(socket: unknown): void
+  input(bytes: Buffer): void
+  on_begin(frame: Frame): void
+  _register(): void
+  _process(): void
+  _disconnected(error?: Error): void
+}
+
+type Outcomes = {
+  accepted(): { described(): unknown }
+  rejected(fields: { error: unknown }): { described(): unknown }
+}
+
+const outcomes = rhea.message as unknown as Outcomes
+
+/** One shared accepted state: rhea writes it as it is, and merges neighbours that have it into one disposition. */
+export const acceptedState = outcomes.accepted().described()
+
+export const rejectedState = (condition: string, description: string): unknown => outcomes.rejected({ error: { condition, description } }).described()
+
+type Wrappers = Record<
+  'wrap_int' | 'wrap_long' | 'wrap_timestamp' | 'wrap_uuid' | 'wrap_symbol' | 'wrap_ulong' | 'wrap_string' | 'wrap_list' | 'wrap_map' | 'wrap_boolean' | 'wrap_short' | 'wrap',
+  (value: unknown) => TypedValue
+> & {
+  wrap_array(values: unknown[], code: number, descriptor?: unknown): TypedValue
+  wrap_described(value: unknown, descriptor: number): TypedValue
+  Reader: { prototype: ReaderInternals }
+  Writer: new () => { write(value: TypedValue): void; toBuffer(): Buffer }
+}
+
+type ReaderInternals = { remaining(): number; read_n(count: number): unknown[]; read_array_items(count: number, type: unknown): unknown[] }
+
+export const amqpTypes = rhea.types as unknown as Wrappers
+
+/** The encoding of a value that rhea decoded with its type, unchanged. */
+export const encodeTyped = (value: TypedValue): Buffer => {
+  const writer = new amqpTypes.Writer()
+  writer.write(value)
+  return Buffer.from(writer.toBuffer())
+}
+
+const countLimit = 4096
+const guarded = Symbol.for('sluice.rhea-reader-guarded')
+
+/**
+ * Bounds what a hostile count makes rhea's reader allocate: every element but those of zero width takes a byte, so a count
+ * beyond the bytes that are left is a lie. Applies to the process's rhea; legal data reads as before.
+ */
+export const guardReader = (): void => {
+  const reader = amqpTypes.Reader.prototype as ReaderInternals & { [guarded]?: true }
+  if (reader[guarded]) return
+  reader[guarded] = true
+  const { read_n, read_array_items } = reader
+  const check = (count: number, remaining: number): void => {
+    if (count > Math.max(remaining, countLimit)) throw new RangeError(`count ${count} exceeds the data`)
+  }
+  reader.read_n = function (count) {
+    check(count, this.remaining())
+    return read_n.call(this, count)
+  }
+  reader.read_array_items = function (count, type) {
+    check(count, this.remaining())
+    return read_array_items.call(this, count, type)
+  }
+}

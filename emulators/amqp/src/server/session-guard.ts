@@ -1,0 +1,84 @@
+import type { Frame, RheaConnection, RheaReceiver, RheaSender, RheaSession } from './rhea-internals.ts'
+
+const messageFormatField = 3
+const nothing = Buffer.alloc(0)
+const longestClientRange = 65_536
+
+/**
+ * Takes over how a session reads transfers and dispositions:
+ * - Transfers of format 0 reach the link as bytes. rhea would decode them and drop the bytes, and with them the types.
+ * - A delivery larger than the link allows is counted but not kept, so that it can be rejected without being held.
+ * - A disposition's range is clamped to deliveries that exist; rhea would loop over whatever range it names.
+ */
+export const guardSession = (session: RheaSession): void => {
+  const transfer = session.on_transfer.bind(session)
+  session.on_transfer = (frame) => {
+    const link = session._get_link(frame) as RheaReceiver
+    if (isUnwanted(session, link, frame)) return
+    if (frame.performative.message_format === 0) frame.performative.value[messageFormatField] = undefined
+    countBytes(link, frame)
+    transfer(frame)
+  }
+  const disposition = session.on_disposition.bind(session)
+  session.on_disposition = (frame) => {
+    const { role, first, last } = frame.performative
+    if (role) settleOutgoing(session, frame)
+    else if ((last ?? first) - first < longestClientRange) disposition(frame)
+    ;(session.connection as RheaConnection)._register()
+  }
+}
+
+const countBytes = (link: RheaReceiver, frame: Frame): void => {
+  const arrived = (link.arrivedBytes ?? 0) + (frame.payload?.length ?? 0)
+  link.arrivedBytes = frame.performative.more ? arrived : 0
+  if (arrived > (link.maxBytes ?? Infinity)) {
+    if (link._incomplete !== undefined) link._incomplete.frames = []
+    frame.payload = nothing
+    link.oversizedBytes = arrived
+  } else frame.payload ??= nothing
+}
+
+// A refused link's transfers may still be on their way when it is detached. They are counted, or the session's ids would
+// no longer match the client's.
+const isUnwanted = (session: RheaSession, link: RheaReceiver, frame: Frame): boolean => {
+  const { aborted, delivery_id: deliveryId } = frame.performative
+  const beyondCredit = link._incomplete === undefined && link.credit <= 0
+  if (!link.refused && !aborted && !beyondCredit) return false
+  if (beyondCredit && !link.refused) {
+    link.refused = true
+    link.close({ condition: 'amqp:link:transfer-limit-exceeded', description: 'A transfer arrived without link credit.' })
+  }
+  session.incoming.next_transfer_id++
+  if (link._incomplete !== undefined) {
+    link._incomplete.settled = true
+    link._incomplete = undefined
+    link.arrivedBytes = 0
+  }
+  const next = session.incoming.next_delivery_id
+  if (typeof deliveryId === 'number' && (next === undefined || deliveryId >= next)) session.incoming.next_delivery_id = deliveryId + 1
+  return true
+}
+
+const settleOutgoing = (session: RheaSession, frame: Frame): void => {
+  const { outgoing } = session
+  const { first, state } = frame.performative
+  const settled = frame.performative.settled === true
+  const head = outgoing.deliveries.get_head()?.id ?? outgoing.next_delivery_id
+  const last = Math.min(frame.performative.last ?? first, outgoing.next_delivery_id - 1)
+  for (let id = Math.max(first, head); id <= last; id++) {
+    const delivery = outgoing.deliveries.by_id(id)
+    if (delivery === undefined || delivery.remote_settled) continue
+    if (settled) delivery.remote_settled = true
+    const link: RheaSender = delivery.link
+    link.onDisposition?.(delivery, state, settled)
+  }
+  answerForgotten(session, frame, Math.min(last, head - 1))
+}
+
+// Deliveries that were given up (their lock is lost) have left rhea's buffer, but a client that settles one waits for an
+// answer all the same.
+const answerForgotten = (session: RheaSession, frame: Frame, last: number): void => {
+  const { first, settled } = frame.performative
+  if (settled || last < first || last - first >= longestClientRange) return
+  for (let id = first; id <= last; id++) session.lateDisposition?.(id)
+}

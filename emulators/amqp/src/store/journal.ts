@@ -1,0 +1,54 @@
+import type { BrokeredMessage } from '../service-bus/brokered-message.ts'
+
+/** An event as an Event Hubs partition keeps it. */
+export type StoredEvent = {
+  sequenceNumber: number
+  offset: number
+  enqueuedAtMs: number
+  partitionKey: string | undefined
+  annotations: Buffer
+  annotationCount: number
+  bare: Buffer
+}
+
+export type StoredRule = { entity: number; name: string; definition: string }
+export type StoredSession = { entity: number; sessionId: string; state: Buffer }
+
+/**
+ * Where the broker's state is written. Calls record a change at once; `afterCommit` tells when everything recorded so far
+ * is safe, and nothing is acknowledged to a client before that.
+ */
+export interface Journal {
+  /** A number for an entity's path that stays the same across restarts. */
+  entityId(path: string): number
+  insertMessage(entity: number, message: BrokeredMessage): void
+  /** Everything of a message but its bytes: state, delivery count, lock, expiry. */
+  updateMessage(message: BrokeredMessage): void
+  /** The message including its bytes. */
+  replaceMessage(message: BrokeredMessage): void
+  removeMessage(rowId: number): void
+  saveSequence(entity: number, lastSequenceNumber: number): void
+  saveSessionState(entity: number, sessionId: string, state: Buffer | undefined): void
+  saveDuplicate(entity: number, messageId: string, untilMs: number): void
+  saveRules(entity: number, rules: { name: string; definition: string }[]): void
+  appendEvent(partition: number, event: StoredEvent): void
+  removeEventsBefore(partition: number, sequenceNumber: number): void
+  /** Runs `run` once all changes recorded before this call are committed; at once when there are none. */
+  afterCommit(run: () => void): void
+  /** Visits what a former run left behind. Called once, before any change is recorded. */
+  restore(visitor: RestoreVisitor): void
+  /** Forgets everything. */
+  reset(): void
+  close(): void
+}
+
+export type RestoreVisitor = {
+  message(entity: number, message: BrokeredMessage): void
+  sequence(entity: number, lastSequenceNumber: number): void
+  sessionState(session: StoredSession): void
+  duplicate(entity: number, messageId: string, untilMs: number): void
+  rules(entity: number, rules: { name: string; definition: string }[]): void
+  event(partition: number, event: StoredEvent): void
+  /** Locks of this run must be numbered from here. */
+  run(number: number): void
+}

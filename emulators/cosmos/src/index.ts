@@ -1,0 +1,1 @@
+export { startCosmosEmulator, type CosmosEmulator, type CosmosEmulatorOptions } from './emulator.ts'

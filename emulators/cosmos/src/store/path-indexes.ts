@@ -1,0 +1,64 @@
+import type { DatabaseSync } from 'node:sqlite'
+import type { GroupCommit } from './group-commit.ts'
+import { jsonPath } from './json-path.ts'
+
+export type Path = readonly (string | number)[]
+
+const itemsBeforeIndexing = 500
+const usesBeforeIndexing = 3
+const maxIndexes = 16
+
+/**
+ * Cosmos's order of types as a number (NULL when the property is missing). Paired with `valueOf` it makes comparisons typed:
+ * SQLite alone would say that true = 1 and that every string is greater than every number.
+ */
+export const rankOf = (path: Path): string =>
+  `CASE json_type(body, ${jsonPath(path)}) WHEN 'null' THEN 1 WHEN 'true' THEN 2 WHEN 'false' THEN 2 WHEN 'integer' THEN 3 WHEN 'real' THEN 3 WHEN 'text' THEN 4 WHEN 'array' THEN 5 WHEN 'object' THEN 6 END`
+
+/** The property as a SQL value: text, number, 0 or 1 for booleans, JSON text for arrays and objects. */
+export const valueOf = (path: Path): string => `body ->> ${jsonPath(path)}`
+
+/** Expression indexes created once a path has proved to be filtered on; the service indexes every path by default. */
+export class PathIndexes {
+  readonly #database: DatabaseSync
+  readonly #commit: GroupCommit
+  readonly #table: string
+  readonly #uses = new Map<string, number>()
+  #created: number
+
+  constructor(database: DatabaseSync, commit: GroupCommit, table: string) {
+    this.#database = database
+    this.#commit = commit
+    this.#table = table
+    const existing = database
+      .prepare(`SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE ?`)
+      .all(`path_${table}_%`)
+    this.#created = existing.length
+  }
+
+  /** Counts one use of these paths in a filter or an order; builds what became worth it while the table is still small. */
+  used(paths: Iterable<Path>, itemCount: number): void {
+    if (itemCount < itemsBeforeIndexing) return
+    for (const path of paths) {
+      const key = jsonPath(path)
+      const uses = (this.#uses.get(key) ?? 0) + 1
+      if (uses > usesBeforeIndexing) continue
+      this.#uses.set(key, uses)
+      if (uses === usesBeforeIndexing && this.#created < maxIndexes) this.#create(path, key)
+    }
+  }
+
+  #create(path: Path, key: string): void {
+    this.#commit.begin()
+    const name = `path_${this.#table}_${Buffer.from(key).toString('hex')}`
+    const before = this.#count()
+    this.#database.exec(`CREATE INDEX IF NOT EXISTS "${name}" ON ${this.#table} (${rankOf(path)}, ${valueOf(path)})`)
+    this.#created += this.#count() - before
+  }
+
+  #count(): number {
+    return Number(
+      this.#database.prepare(`SELECT count(*) AS n FROM sqlite_schema WHERE type = 'index'`).get()?.['n'] ?? 0,
+    )
+  }
+}

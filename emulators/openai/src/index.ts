@@ -1,0 +1,3 @@
+export { startOpenAITwin } from './start-openai-twin.ts'
+export type { OpenAITwin, OpenAITwinOptions } from './start-openai-twin.ts'
+export type { TwinConfigInput } from './config.ts'

@@ -1,0 +1,2 @@
+export { startSignalREmulator } from './start-signalr-emulator.ts'
+export type { SignalREmulator, SignalREmulatorOptions } from './start-signalr-emulator.ts'

@@ -1,0 +1,71 @@
+import type { Quota } from './admission-types.ts'
+import { callLimits, windows } from './windows.ts'
+
+interface Spent {
+  at: number
+  tokens: number
+}
+
+/**
+ * One worker's own view of the quotas, for when Redis is out of reach: what it spent itself against its share of each
+ * limit. It is kept up to date while Redis answers, so that the moment of the switch gives nothing away.
+ */
+export class LocalWindows {
+  readonly #share: number
+  readonly #logs = new Map<string, { spent: Spent[]; sum: number; coolUntil: number }>()
+
+  /** @param share of every limit, above 0 and up to 1 */
+  constructor(share: number) {
+    this.#share = share
+  }
+
+  spend(deployment: string, tokens: number, now: number): void {
+    const log = this.#open(deployment, now)
+    log.spent.push({ at: now, tokens })
+    log.sum += tokens
+  }
+
+  cool(deployment: string, until: number): void {
+    const log = this.#open(deployment, until)
+    log.coolUntil = Math.max(log.coolUntil, until)
+  }
+
+  /** Tokens in the window. */
+  used(deployment: string, now: number): number {
+    return this.#open(deployment, now).sum
+  }
+
+  /** How long until the deployment has room, in ms; 0 when it has, Infinity when the share can never hold the call. */
+  waitFor(quota: Quota, tokens: number, now: number): number {
+    const log = this.#open(quota.name, now)
+    const tokenLimit = Math.floor(quota.tokensPerMinute * this.#share)
+    if (tokens > tokenLimit) return Number.POSITIVE_INFINITY
+    let at = Math.max(now, log.coolUntil)
+    let over = log.sum + tokens - tokenLimit
+    for (const spent of log.spent) {
+      if (over <= 0) break
+      over -= spent.tokens
+      at = Math.max(at, spent.at + windows.tokens)
+    }
+    for (const { limit, windowMs } of callLimits(quota.requestsPerMinute)) {
+      const share = limit * this.#share
+      // Less than one call in a window is one call in a longer window.
+      const calls = Math.max(1, Math.floor(share))
+      const span = share < 1 ? windowMs / share : windowMs
+      const first = log.spent.at(-calls)
+      if (log.spent.length >= calls && first) at = Math.max(at, first.at + span)
+    }
+    return Math.ceil(at - now)
+  }
+
+  #open(deployment: string, now: number) {
+    let log = this.#logs.get(deployment)
+    if (!log) this.#logs.set(deployment, (log = { spent: [], sum: 0, coolUntil: 0 }))
+    let gone = 0
+    for (let first = log.spent[gone]; first && first.at + windows.tokens <= now; first = log.spent[++gone]) {
+      log.sum -= first.tokens
+    }
+    if (gone > 0) log.spent.splice(0, gone)
+    return log
+  }
+}

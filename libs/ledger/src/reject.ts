@@ -1,0 +1,46 @@
+import { isTerminal } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
+import { checkSame } from './arrive.ts'
+import { bytesHash, lineHash, withoutBody } from './content.ts'
+import type { Context } from './context.ts'
+import type { RejectInput } from './ledger-types.ts'
+import { newRow } from './new-row.ts'
+import { rejected, resultOf } from './result-of.ts'
+import type { Row, RowLine } from './row.ts'
+import { endUnownedPatch, isUnowned } from './transitions.ts'
+
+const maxRounds = 5
+
+/** See Ledger.reject. */
+export async function reject({ rows, clock }: Context, input: RejectInput): Promise<Row> {
+  const unreadable = input.content instanceof Uint8Array
+  const bare = newRow({
+    ...input,
+    hash: unreadable ? bytesHash(input.content as Uint8Array) : lineHash(input.content as never),
+    line: unreadable ? salvagedLine(input) : withoutBody(input.content as never),
+    acceptedAtMs: input.enqueuedAt,
+    nowMs: clock.now(),
+  })
+  const outcome = rejected(input.error)
+  for (let round = 1; round <= maxRounds; round++) {
+    const nowMs = clock.now()
+    const result = resultOf(bare, outcome, nowMs)
+    const row: Row = { ...bare, status: 'failed', fence: 1, result, finished_at: new Date(nowMs).toISOString() }
+    if (await rows.create(row)) return row
+    const stored = await rows.read(row.id, [row.tenant, row.id])
+    if (stored === undefined) continue
+    checkSame(stored, row.hash)
+    if (isTerminal(stored.status) || !isUnowned(stored.status)) return stored
+    const ended = await rows.patch(endUnownedPatch(stored, resultOf(stored, outcome, nowMs), nowMs))
+    if (ended.kind === 'patched') return ended.row
+  }
+  throw new AppError('storage_unavailable', `${bare.id} changed ${maxRounds} times while it was rejected.`)
+}
+
+function salvagedLine({ key, customId, deliver }: RejectInput): RowLine {
+  return {
+    custom_id: customId ?? key,
+    method: 'POST',
+    ...(deliver === undefined ? {} : { sluice: { deliver } }),
+  }
+}

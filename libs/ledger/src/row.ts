@@ -1,0 +1,107 @@
+import type {
+  BodyRef,
+  LineUrl,
+  RequestBody,
+  RequestLine,
+  ResultLine,
+  SluiceOptions,
+  TerminalStatus,
+} from '@sluice/contracts'
+
+/**
+ * A request's states. Every arrow is one conditional patch on the row's `fence` and `status`; whoever loses the race
+ * gets a 412 and touches nothing.
+ *
+ * ```
+ *            accept                     claim (fence + 1)                finish (same fence)
+ *   (none) ─────────▶ accepted ───────────────────────▶ running ───────────────────────▶ succeeded | failed
+ *                      │  ▲ ▲                            │ │ │                           | cancelled | expired
+ *                      │  │ └── giveBack (same fence) ───┘ │ │
+ *                      │  └──── takeOver (fence + 1) ──────┤ │ cancel
+ *                      │                                   │ ▼
+ *                      │ cancel, expire       park ┌───────┘ cancel_requested ── finish, or reap (fence + 1) ──▶ terminal
+ *                      ▼                           ▼
+ *                   cancelled | expired ◀────── waiting ── claim (fence + 1) ──▶ running
+ * ```
+ *
+ * Invariants, which the property test drives with random interleavings:
+ * - `fence` never falls, and rises with every change of owner. Only the claim that holds the current fence can finish,
+ *   park or give back, and only while the row is `running` or `cancel_requested`.
+ * - The first terminal patch wins; a terminal row keeps its status and result for ever.
+ * - (fence, beat, status) changes whenever somebody works on the row, so a sweeper that saw it stand still for the
+ *   lease on its own clock knows that nobody does.
+ * - `published` is false from birth until the result's event is known to be on the topic: one predicate finds
+ *   everything that still needs somebody.
+ */
+export type OpenStatus = 'accepted' | 'waiting' | 'running' | 'cancel_requested'
+export type RowStatus = OpenStatus | TerminalStatus
+
+/** How the request came in. */
+export type Via = 'http' | 'service-bus'
+
+/** The line without its body, which is kept beside it. A line that could not be read has no url. */
+export interface RowLine {
+  custom_id: string
+  method: 'POST'
+  url?: LineUrl
+  sluice?: SluiceOptions
+}
+
+/** A request's row in the container `requests`. Times are RFC 3339 in UTC, so that their text sorts as they do. */
+export interface Row {
+  /** The request id: a hash of tenant and key. */
+  id: string
+  tenant: string
+  schema: 1
+  status: RowStatus
+  /** Counts changes of owner; the right to write belongs to the claim that holds the current one. */
+  fence: number
+  /** Counts signs of life under the current fence. */
+  beat: number
+  /** Names the claim that holds the fence, one of a kind, so that an answer lost on the wire is recognised afterwards. */
+  owner: string | null
+  /** Claims that ended neither in a park nor in a give-back: the crashes so far, plus one while it runs. */
+  attempts: number
+  /** The caller's idempotency key, or what stands in for it. */
+  key: string
+  /** What the key stands for: two requests with one key must have one hash. */
+  hash: string
+  lane: string
+  line: RowLine
+  /** Absent when the body is large and `body_ref` says where it is. */
+  body?: RequestBody
+  body_ref?: BodyRef
+  via: Via
+  reply_to?: string
+  reply_to_session_id?: string
+  traceparent?: string
+  accepted_at: string
+  updated_at: string
+  /** The current claim's start. */
+  started_at?: string
+  /** The first claim's start, kept when a later claim overwrites `started_at`. */
+  first_started_at?: string
+  finished_at?: string
+  /** A `waiting` row is left alone until then. */
+  not_before?: string
+  /** `line.sluice.deadline` in UTC. */
+  deadline?: string
+  /** The stored result; terminal rows have one. */
+  result?: ResultLine
+  published: boolean
+}
+
+/** What a list shows of a row: everything but the body and the result. */
+export type RowSummary = Omit<Row, 'body' | 'body_ref' | 'result' | 'hash' | 'owner'>
+
+/** The line of a row, as it can be sent again. A body kept in Blob travels as its claim check. */
+export function lineOf(row: Row): RequestLine {
+  const { url } = row.line
+  if (url === undefined) throw new TypeError(`${row.id} was never a readable line`)
+  return {
+    ...row.line,
+    url,
+    ...(row.body_ref === undefined ? {} : { body_ref: row.body_ref }),
+    ...(row.body === undefined ? {} : { body: row.body }),
+  }
+}

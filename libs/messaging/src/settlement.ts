@@ -1,0 +1,44 @@
+import { type AppError, toAppError } from '@sluice/errors'
+import { fullJitter } from '@sluice/resilience'
+
+/** What a handler wants to become of its message. */
+export type Settlement =
+  | { kind: 'complete' }
+  /**
+   * Give the message back. It stays locked in memory, without its slot, for `afterMs` or for the loop's `retryHoldMs`,
+   * whichever is shorter, and is then abandoned: the broker may deliver it again at once. Whatever needs a longer wait is
+   * parked by the handler and completed.
+   */
+  | { kind: 'retry'; afterMs: number }
+  | { kind: 'dead-letter'; reason: string; description: string }
+  /** Set aside at the broker; only somebody who kept the sequence number gets it back. */
+  | { kind: 'defer' }
+
+export const complete = (): Settlement => ({ kind: 'complete' })
+export const retry = (afterMs: number): Settlement => ({ kind: 'retry', afterMs })
+export const deadLetter = (reason: string, description: string): Settlement => ({
+  kind: 'dead-letter',
+  reason,
+  description,
+})
+
+/** Not a settlement: somebody else owns the message, or nobody does, so that this loop must not touch it. */
+export type Untouched = { kind: 'untouched' }
+export const untouched: Untouched = { kind: 'untouched' }
+
+const retryJitter = fullJitter({ baseMs: 200, capMs: 5000 })
+
+/** What a handler's error says about its message, by the error's disposition. */
+export function settlementOf(thrown: unknown, deliveryCount: number): Settlement | Untouched {
+  const error: AppError = toAppError(thrown)
+  switch (error.disposition) {
+    case 'reject':
+      return deadLetter(error.code, error.message)
+    case 'yield':
+      return untouched
+    case 'fail':
+    case 'fail_over':
+    case 'retry':
+      return retry(Math.max(error.retryAfterMs ?? 0, retryJitter(deliveryCount + 1)))
+  }
+}

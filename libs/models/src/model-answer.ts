@@ -1,0 +1,16 @@
+import type { Usage } from '@sluice/contracts'
+
+/** A deployment's successful answer. */
+export interface ModelAnswer {
+  status: number
+  /** The parsed JSON, untouched. */
+  body: unknown
+  /** What the provider says is left of the deployment's quota, when it says so. */
+  remainingTokens: number | undefined
+  remainingRequests: number | undefined
+  usage: Usage
+  /** The provider's id of the call, for its support. */
+  requestId: string
+  /** From the call to the last byte of the answer. */
+  ms: number
+}

@@ -1,0 +1,92 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type Slot, SlotPool } from './index.ts'
+
+test('waiters are served in the order in which they came, before any latecomer', async () => {
+  const pool = new SlotPool(1)
+  const held = await pool.acquire()
+  const served: string[] = []
+  const first = pool.acquire().then((slot) => (served.push('first'), slot))
+  const second = pool.acquire().then((slot) => (served.push('second'), slot))
+  held.release()
+  expect(pool.tryAcquire()).toBeUndefined()
+  ;(await first).release()
+  ;(await second).release()
+  expect(served).toEqual(['first', 'second'])
+  expect(pool.inUse).toBe(0)
+})
+
+test('releasing twice gives back one slot', async () => {
+  const pool = new SlotPool(2)
+  const slot = await pool.acquire()
+  await pool.acquire()
+  slot.release()
+  slot.release()
+  expect(pool.inUse).toBe(1)
+})
+
+test('an aborted waiter leaves the queue and takes no slot', async () => {
+  const pool = new SlotPool(1)
+  const held = await pool.acquire()
+  const controller = new AbortController()
+  const waiting = pool.acquire(controller.signal)
+  controller.abort(new Error('stop'))
+  await expect(waiting).rejects.toThrow('stop')
+  held.release()
+  expect(pool.inUse).toBe(0)
+  await expect(pool.acquire(controller.signal)).rejects.toThrow('stop')
+})
+
+test('growing serves waiters at once, shrinking waits for slots to come back', async () => {
+  const pool = new SlotPool(1)
+  const slots = [await pool.acquire()]
+  const waiting = pool.acquire()
+  pool.resize(2)
+  slots.push(await waiting)
+  pool.resize(1)
+  expect([pool.inUse, pool.size]).toEqual([2, 1])
+  slots[0]?.release()
+  expect(pool.tryAcquire()).toBeUndefined()
+  slots[1]?.release()
+  expect(pool.tryAcquire()).toBeDefined()
+})
+
+test.each([0, -1, 1.5, Number.NaN])('a pool of %s slots is refused', (size) => {
+  expect(() => new SlotPool(size)).toThrow(RangeError)
+  expect(() => new SlotPool(1).resize(size)).toThrow(RangeError)
+})
+
+test('no order of operations hands out more slots than there are, or keeps one from a waiter', async () => {
+  const operation = fc.oneof(
+    fc.constant({ kind: 'acquire' as const }),
+    fc.record({ kind: fc.constant('release' as const), index: fc.nat(20) }),
+    fc.record({ kind: fc.constant('abort' as const), index: fc.nat(20) }),
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 4 }),
+      fc.array(operation, { maxLength: 40 }),
+      async (size, operations) => {
+        const pool = new SlotPool(size)
+        const held: Slot[] = []
+        const waiting: { abort: AbortController; done: boolean }[] = []
+        for (const op of operations) {
+          if (op.kind === 'acquire') {
+            const entry = { abort: new AbortController(), done: false }
+            waiting.push(entry)
+            void pool.acquire(entry.abort.signal).then(
+              (slot) => ((entry.done = true), held.push(slot)),
+              () => (entry.done = true),
+            )
+          } else if (op.kind === 'release') held.splice(op.index % Math.max(1, held.length), 1)[0]?.release()
+          else waiting[op.index % Math.max(1, waiting.length)]?.abort.abort()
+          await new Promise<void>((resolve) => setImmediate(resolve))
+          expect(pool.inUse).toBe(held.length)
+          expect(held.length).toBeLessThanOrEqual(size)
+          if (waiting.some((entry) => !entry.done)) expect(held.length).toBe(size)
+        }
+      },
+    ),
+    { numRuns: 50 },
+  )
+})

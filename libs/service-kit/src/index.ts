@@ -1,0 +1,6 @@
+export { commonEnv } from './common-env.ts'
+export { ConfigError } from './config-error.ts'
+export { drainAll } from './drain-all.ts'
+export { loadPlatformConfig } from './platform-config.ts'
+export { type Env, oneOf, readEnv } from './read-env.ts'
+export { type RunningService, runService, type ServiceContext, type ServiceDefinition } from './run-service.ts'

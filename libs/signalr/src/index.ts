@@ -1,0 +1,1 @@
+export { connectSignalR, signalrUser, type SignalRService } from './signalr-service.ts'

@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto'
+import { type BlobClient, BlobServiceClient, type StoragePipelineOptions } from '@azure/storage-blob'
+import type { BodyRef } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
+import { withDeadline } from '@sluice/resilience'
+import { azureCredential } from './azure-credential.ts'
+import { translateBlob } from './blob-error.ts'
+import { checkBlobName } from './blob-name.ts'
+import { signWithAccountKey, userDelegationSigner } from './blob-url.ts'
+
+export type BlobsOptions = ({ connectionString: string } | { accountUrl: string }) & {
+  container: string
+  /** For one operation, the SDK's retries included. */
+  deadlineMs?: number
+}
+
+/** Claim checks: bodies that are too large for a message or a row, under one prefix a tenant. */
+export interface Blobs {
+  /** Stores bytes as `<tenant>/<path>`, over whatever was there. */
+  put(tenant: string, path: string, bytes: Uint8Array, contentType: string, signal?: AbortSignal): Promise<BodyRef>
+  /**
+   * The bytes of a claim check, verified against its length and hash.
+   * @throws AppError `body_ref_not_found` (missing, or not the tenant's), `body_ref_mismatch`, `message_too_large`,
+   * `storage_unavailable`.
+   */
+  get(tenant: string, ref: BodyRef, options?: { maxBytes?: number; signal?: AbortSignal }): Promise<Buffer>
+  /** A URL that reads this one blob for `ttlMs` milliseconds without further credentials. */
+  readUrl(tenant: string, ref: BodyRef, ttlMs: number): Promise<string>
+  /** Creates the container if it is missing. */
+  provision(): Promise<void>
+  /** Resolves when the container answers; for readiness. */
+  ping(): Promise<void>
+}
+
+/** What a body may have at most, unless the caller says otherwise: a long context with pictures fits. */
+const defaultMaxBytes = 64 * 1024 * 1024
+
+export function connectBlobs({ container: name, deadlineMs = 30_000, ...account }: BlobsOptions): Blobs {
+  const options: StoragePipelineOptions = {
+    retryOptions: { maxTries: 3, retryDelayInMs: 100, maxRetryDelayInMs: 2_000, tryTimeoutInMs: deadlineMs },
+  }
+  const service =
+    'connectionString' in account
+      ? BlobServiceClient.fromConnectionString(account.connectionString, options)
+      : new BlobServiceClient(account.accountUrl, azureCredential(), options)
+  const container = service.getContainerClient(name)
+  const sign = 'connectionString' in account ? signWithAccountKey : userDelegationSigner(service)
+
+  const bounded = <T>(signal: AbortSignal | undefined, fn: (signal: AbortSignal) => Promise<T>): Promise<T> =>
+    withDeadline(
+      deadlineMs,
+      signal,
+      fn,
+      () => new AppError('storage_unavailable', `Blob Storage took over ${deadlineMs} ms.`),
+    ).catch((thrown: unknown) => {
+      signal?.throwIfAborted()
+      throw translateBlob(thrown)
+    })
+
+  return {
+    async put(tenant, path, bytes, contentType, signal) {
+      const blob = `${tenant}/${path}`
+      checkBlobName(tenant, blob)
+      await bounded(signal, (abortSignal) =>
+        container
+          .getBlockBlobClient(blob)
+          .upload(bytes, bytes.byteLength, { blobHTTPHeaders: { blobContentType: contentType }, abortSignal }),
+      )
+      const sha256 = createHash('sha256').update(bytes).digest('hex')
+      return { blob, sha256, bytes: bytes.byteLength, content_type: contentType }
+    },
+    async get(tenant, ref, { maxBytes = defaultMaxBytes, signal } = {}) {
+      checkBlobName(tenant, ref.blob)
+      if (ref.bytes > maxBytes) {
+        throw new AppError('message_too_large', `body_ref.bytes: up to ${maxBytes} bytes are read`, {
+          param: 'body_ref.bytes',
+        })
+      }
+      const bytes = await bounded(signal, (abortSignal) => read(container.getBlobClient(ref.blob), ref, abortSignal))
+      if (createHash('sha256').update(bytes).digest('hex') !== ref.sha256) {
+        throw new AppError('body_ref_mismatch', 'body_ref.sha256: the blob has another hash', {
+          param: 'body_ref.sha256',
+        })
+      }
+      return bytes
+    },
+    async readUrl(tenant, ref, ttlMs) {
+      checkBlobName(tenant, ref.blob)
+      return bounded(undefined, () => sign(container.getBlobClient(ref.blob), ttlMs))
+    },
+    provision: async () => {
+      await bounded(undefined, (abortSignal) => container.createIfNotExists({ abortSignal }))
+    },
+    ping: async () => {
+      await bounded(undefined, (abortSignal) => container.getProperties({ abortSignal }))
+    },
+  }
+}
+
+/** Reads a blob of exactly the length that its claim check states; a longer one is never buffered. */
+async function read(blob: BlobClient, ref: BodyRef, abortSignal: AbortSignal): Promise<Buffer> {
+  const { contentLength, readableStreamBody } = await blob.download(0, undefined, { abortSignal, maxRetryRequests: 2 })
+  if (readableStreamBody === undefined) throw new AppError('internal', 'Blob Storage answered without a stream.')
+  if (contentLength !== ref.bytes) {
+    // An unread body would hold its connection until the far end gives up.
+    if ('destroy' in readableStreamBody) (readableStreamBody as { destroy(): void }).destroy()
+    throw new AppError('body_ref_mismatch', `body_ref.bytes: the blob has ${contentLength} bytes`, {
+      param: 'body_ref.bytes',
+    })
+  }
+  const chunks: Buffer[] = []
+  for await (const chunk of readableStreamBody) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}

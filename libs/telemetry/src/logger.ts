@@ -1,0 +1,54 @@
+import { pino } from 'pino'
+import { redact, redactText } from './redact.ts'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+
+interface Log {
+  (fields: object, message: string): void
+  (message: string): void
+}
+
+/** Structured log lines. Fields are redacted at any depth; errors may be passed as any field, `err` by custom. */
+export interface Logger extends Record<LogLevel, Log> {
+  /** A logger whose lines all carry `fields`, typically `{ requestId, tenant }`. */
+  child(fields: object): Logger
+}
+
+export interface LoggerOptions {
+  service: string
+  level?: LogLevel | 'silent'
+  /** Where lines go, standard output unless given. Each `write` gets one line of JSON. */
+  destination?: { write(line: string): void }
+}
+
+/** Lines of JSON with ISO time, level by name and the service's name. */
+export function createLogger({ service, level = 'info', destination }: LoggerOptions): Logger {
+  const options = {
+    level,
+    base: { service },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    // pino's own serializer would copy every enumerable field of an error, undoing the redaction.
+    serializers: { err: (value: unknown) => value },
+    formatters: { level: (label: string) => ({ level: label }) },
+  }
+  return wrap(destination === undefined ? pino(options) : pino(options, destination))
+}
+
+// Redaction sits in front of pino and not in its formatters, because pino drops a `bindings` formatter in children.
+function wrap(lines: pino.Logger): Logger {
+  const at =
+    (level: LogLevel): Log =>
+    (fields: object | string, message?: string) => {
+      if (!lines.isLevelEnabled(level)) return
+      if (typeof fields === 'string') lines[level](redactText(fields))
+      else lines[level](redact(fields), redactText(message ?? ''))
+    }
+  return {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    fatal: at('fatal'),
+    child: (fields) => wrap(lines.child(redact(fields) as object)),
+  }
+}

@@ -1,0 +1,62 @@
+import { AppError } from '@sluice/errors'
+
+export const redacted = '[redacted]'
+
+// Compared without case, dashes and underscores. Prompts and answers belong to tenants, credentials to nobody's log.
+const secretNames = new Set(['body', 'messages', 'input', 'instructions', 'content', 'prompt', 'headers', 'cookie'])
+const secretEndings = ['authorization', 'key', 'secret', 'token', 'connectionstring', 'password', 'setcookie']
+
+// Drivers quote connection strings, SAS urls and bearer tokens in their messages, where no field name gives them away.
+const secretText =
+  /((?:SharedAccessKey|SharedAccessSignature|AccountKey|AccessKey|sig)=)[^;&\s"']+|(Bearer\s+)[^\s"']+|(:\/\/[^:/\s]*:)[^@/\s]+(?=@)/gi
+
+const maxDepth = 6
+const maxItems = 50
+const maxText = 2048
+
+/**
+ * A copy of `value` that is safe to log: secrets and tenants' content replaced, errors reduced to what Sluice says
+ * about them, and bounded in depth and length whatever was passed.
+ */
+export function redact(value: unknown, depth = 0): unknown {
+  if (typeof value === 'string') return redactText(value)
+  if (typeof value === 'bigint') return value.toString()
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof Error) return redactError(value, depth)
+  if (value instanceof Date) return value
+  if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`
+  if (depth >= maxDepth) return '[deeper]'
+  if (Array.isArray(value)) return value.slice(0, maxItems).map((item) => redact(item, depth + 1))
+  const safe: Record<string, unknown> = {}
+  for (const [name, field] of Object.entries(value).slice(0, maxItems)) {
+    safe[name] = isSecret(name) ? redacted : redact(field, depth + 1)
+  }
+  return safe
+}
+
+/** `text` without the credentials that it quotes, shortened to what a log line can bear. */
+export function redactText(text: string): string {
+  const short = text.length > maxText ? `${text.slice(0, maxText)}… (${text.length} characters)` : text
+  return short.replace(secretText, (_, pair?: string, bearer?: string, user?: string) => {
+    return `${pair ?? bearer ?? user ?? ''}${redacted}`
+  })
+}
+
+// A vendor's error carries the request that failed: its configuration, headers and payload. Only named fields pass.
+function redactError(error: Error, depth: number): unknown {
+  const { code, statusCode } = error as { code?: unknown; statusCode?: unknown }
+  return {
+    type: error.name,
+    message: redactText(error.message),
+    ...(typeof code === 'string' || typeof code === 'number' ? { code } : {}),
+    ...(typeof statusCode === 'number' ? { statusCode } : {}),
+    ...(error instanceof AppError && error.param !== undefined ? { param: error.param } : {}),
+    ...(error.stack === undefined ? {} : { stack: redactText(error.stack) }),
+    ...(error.cause === undefined || depth >= maxDepth ? {} : { cause: redact(error.cause, depth + 1) }),
+  }
+}
+
+function isSecret(name: string): boolean {
+  const plain = name.toLowerCase().replace(/[-_]/g, '')
+  return secretNames.has(plain) || secretEndings.some((ending) => plain.endsWith(ending))
+}

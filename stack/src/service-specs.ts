@@ -1,0 +1,30 @@
+import { fileURLToPath } from 'node:url'
+import type { Announcement, ProcessSpec } from '@sluice/emulator-host'
+
+export const serviceNames = ['ingest', 'router-worker', 'batch-worker', 'notifier'] as const
+export type ServiceName = (typeof serviceNames)[number]
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** One of the four services as a child process, configured by its environment alone, as in production. */
+export function serviceProcess(name: ServiceName, env: Record<string, string>, instance = ''): ProcessSpec {
+  return {
+    name: name + instance,
+    command: process.execPath,
+    args: () => [`${root}services/${name}/src/main.ts`],
+    env,
+    readyLine: serviceReady,
+    killAfterMs: 35_000,
+  }
+}
+
+// The services log JSON; the line that says "ready" carries the ports.
+function serviceReady(line: string): Announcement | undefined {
+  if (!line.startsWith('{')) return undefined
+  try {
+    const record = JSON.parse(line) as Announcement
+    return record.msg === 'ready' ? record : undefined
+  } catch {
+    return undefined
+  }
+}
