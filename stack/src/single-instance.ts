@@ -12,11 +12,18 @@ export function takeInstanceLock(file: string): { runningPid: number } | { relea
       return { release: () => rmSync(file, { force: true }) }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt > 2) throw error
-      const pid = existsSync(file) ? Number(readFileSync(file, 'utf8')) : Number.NaN
-      if (isStack(pid)) return { runningPid: pid }
+      const runningPid = runningInstance(file)
+      if (runningPid !== undefined) return { runningPid }
       rmSync(file, { force: true })
     }
   }
+}
+
+/** The process id of the stack that holds the mark, if one runs. */
+export function runningInstance(file: string): number | undefined {
+  if (!existsSync(file)) return undefined
+  const pid = Number(readFileSync(file, 'utf8'))
+  return isStack(pid) ? pid : undefined
 }
 
 // A process id is reused sooner or later: where the system tells a process' command line, it must be ours.

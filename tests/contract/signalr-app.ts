@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -5,6 +6,7 @@ import { HttpTransportType, HubConnectionBuilder, NullLogger } from '@microsoft/
 import type { HubConnection } from '@microsoft/signalr'
 import { MessagePackHubProtocol } from '@microsoft/signalr-protocol-msgpack'
 import { SignJWT } from 'jose'
+import { WebSocket } from 'ws'
 
 export type ConnectOptions = {
   hub: string
@@ -100,6 +102,25 @@ export async function startSignalRApp(connectionString: string) {
       })
       await connection.start()
       return { connection, connectionId: connection.connectionId ?? '', received, closed }
+    },
+
+    /** The service's own negotiation, which the client does by itself. */
+    async negotiate(query = 'hub=chat&negotiateVersion=1', token?: string): Promise<Response> {
+      const authorization = `Bearer ${token ?? (await clientToken('chat', 'u1'))}`
+      return fetch(`${url}/client/negotiate?${query}`, { method: 'POST', headers: { authorization } })
+    },
+
+    /** A bare WebSocket of user u1 in hub chat, negotiated but without a handshake, and what it receives as text. */
+    async openSocket(): Promise<{ socket: WebSocket; received: string[] }> {
+      const { connectionToken } = (await (await this.negotiate()).json()) as { connectionToken: string }
+      const socket = new WebSocket(`${clientUrl('chat').replace('http', 'ws')}&id=${connectionToken}`, {
+        headers: { authorization: `Bearer ${await clientToken('chat', 'u1')}` },
+      })
+      const received: string[] = []
+      socket.on('message', (data: Buffer) => received.push(data.toString()))
+      socket.on('error', () => undefined)
+      await once(socket, 'open')
+      return { socket, received }
     },
 
     /** Calls the REST API of 2022-06-01 (`/api/…`) or the older one (`/api/v1/…`). */

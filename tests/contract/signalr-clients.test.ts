@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
 
 import { HttpTransportType, HubConnectionState } from '@microsoft/signalr'
 import { startSignalREmulator } from '@sluice/emulator-signalr'
@@ -35,26 +34,8 @@ const state = async () =>
     clients: { opened: number; closedFor: Record<string, number> }
   }
 
-async function negotiate(query = 'hub=chat&negotiateVersion=1', token?: string): Promise<Response> {
-  return fetch(`${app.url}/client/negotiate?${query}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token ?? (await app.clientToken('chat', 'u1'))}` },
-  })
-}
-
-/** A raw WebSocket that has negotiated, and what it received as text. */
-async function openSocket(): Promise<{ socket: WebSocket; received: string[] }> {
-  const { connectionToken } = (await (await negotiate()).json()) as { connectionToken: string }
-  const token = await app.clientToken('chat', 'u1')
-  const socket = new WebSocket(`ws://127.0.0.1:${emulator.port}/client/?hub=chat&id=${connectionToken}`, {
-    headers: { authorization: `Bearer ${token}` },
-  })
-  const received: string[] = []
-  socket.on('message', (data: Buffer) => received.push(data.toString()))
-  socket.on('error', () => undefined)
-  await once(socket, 'open')
-  return { socket, received }
-}
+const negotiate = (query?: string, token?: string) => app.negotiate(query, token)
+const openSocket = () => app.openSocket()
 
 describe('negotiation', () => {
   it('offers three transports, and two ids from version 1 on', async () => {
@@ -304,77 +285,5 @@ describe('while connected', () => {
     await once(socket, 'message')
     expect((await app.call('HEAD', '/api/hubs/chat/users/u7')).status).toBe(200)
     socket.terminate()
-  })
-})
-
-describe('hostile connections', () => {
-  it('survives garbage, half a request, unknown upgrades and many idle sockets', async () => {
-    await start()
-    const raw = (text: string) => {
-      const socket = connect(emulator.port, '127.0.0.1')
-      socket.on('error', () => undefined)
-      socket.write(text)
-      return socket
-    }
-    const garbage = raw('\u0000\u0001\u0002 not http\r\n\r\n')
-    const upgrade = raw('GET /elsewhere HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n')
-    const [answer] = (await once(upgrade, 'data')) as [Buffer]
-    expect(answer.toString()).toContain('HTTP/1.1 404')
-    await once(garbage.resume(), 'close')
-    const idle = Array.from({ length: 200 }, () => raw('GET /client'))
-    const client = await app.connect({ hub: 'chat' })
-    await app.call('POST', '/api/hubs/chat/:send', { body: event('still here') })
-    await expect.poll(() => client.received, waiting).toEqual([['still here']])
-    for (const socket of [...idle, upgrade]) socket.destroy()
-  })
-
-  it('survives random frames of both protocols, from a fixed seed', async () => {
-    await start()
-    let seed = 20_260_601
-    const random = (below: number): number => {
-      seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31
-      return Math.floor((seed / 2 ** 31) * below)
-    }
-    for (let round = 0; round < 60; round++) {
-      const { socket } = await openSocket()
-      const protocol = round % 2 === 0 ? 'json' : 'messagepack'
-      if (round % 5 !== 0) socket.send(JSON.stringify({ protocol, version: 1 }) + '\u001e')
-      for (let frame = 0; frame < 10; frame++) {
-        socket.send(
-          Buffer.from(Array.from({ length: random(40) }, () => [0x1e, 0x93, 0xdf, random(256)][random(4)] as number)),
-        )
-      }
-      // The ping of the WebSocket layer is answered after the frames before it were read.
-      socket.ping()
-      await Promise.race([once(socket, 'pong'), once(socket, 'close')])
-      socket.terminate()
-    }
-    await expect.poll(async () => (await state()).hubs, waiting).toEqual({})
-    const client = await app.connect({ hub: 'chat' })
-    await app.call('POST', '/api/hubs/chat/:send', { body: event('still here') })
-    await expect.poll(() => client.received, waiting).toEqual([['still here']])
-  })
-
-  it('closes in time although sockets hang', async () => {
-    await start()
-    const hang = (text: string) => {
-      const socket = connect({ port: emulator.port, host: '127.0.0.1', allowHalfOpen: true })
-      socket.on('error', () => undefined)
-      socket.write(text)
-      return socket
-    }
-    const upgrade = hang(
-      'GET /client/?hub=chat HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n',
-    )
-    await once(upgrade, 'data')
-    const idle = hang('GET /client')
-    const { socket } = await openSocket()
-    socket.pause()
-    const before = performance.now()
-    await emulator.close()
-    expect(performance.now() - before).toBeLessThan(5_000)
-    socket.terminate()
-    upgrade.destroy()
-    idle.destroy()
   })
 })

@@ -1,8 +1,9 @@
-import type { AddressInfo } from 'node:net'
+import type { Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { Account } from './account.ts'
 import { defaultKey } from './default-key.ts'
 import { createHttpServer } from './http-server.ts'
-import { Authorizer } from './protocol/authorization.ts'
-import { Router } from './protocol/router.ts'
+import { isControlPath } from './protocol/control.ts'
 import { Catalog } from './store/catalog.ts'
 
 export interface CosmosEmulatorOptions {
@@ -34,34 +35,26 @@ export interface CosmosEmulator {
 export const startCosmosEmulator = async (options: CosmosEmulatorOptions = {}): Promise<CosmosEmulator> => {
   const { host = '127.0.0.1', key = defaultKey, clock = Date } = options
   const catalog = new Catalog(options.dataDir)
-  const authorizer = new Authorizer(key)
-  let endpoint = ''
-  const router = new Router(catalog, () => endpoint)
+  const account = new Account(catalog, key, options.ruPerSecond)
   const server = createHttpServer({
-    handle: (request) => {
-      authorizer.check({
-        method: request.method,
-        resourceType: request.path.resourceType,
-        resourceLinks: request.path.signedLinks,
-        date: request.headers['x-ms-date']?.toString(),
-        authorization: request.headers.authorization,
-      })
-      return router.handle(request)
-    },
+    handle: (request) => account.handle(request),
     afterCommit: (release) => catalog.commit.afterCommit(release),
-    intercept: () => false,
+    faultFor: (request, url) => (isControlPath(url) ? undefined : account.faults.take(request.method, url)),
     onError: options.onError ?? (() => undefined),
     nowMs: () => clock.now(),
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options.port ?? 0, host, resolve)
-  })
+  account.refuse = (durationMs) => refuseConnections(server, durationMs)
+  try {
+    await listen(server, options.port ?? 0, host)
+  } catch (error) {
+    catalog.close()
+    throw error
+  }
   const { port } = server.address() as AddressInfo
-  endpoint = `http://${host}:${port}/`
+  account.endpoint = `http://${host}:${port}/`
   return {
     port,
-    endpoint,
+    endpoint: account.endpoint,
     key,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -71,4 +64,21 @@ export const startCosmosEmulator = async (options: CosmosEmulatorOptions = {}): 
       catalog.close()
     },
   }
+}
+
+const listen = (server: Server, port: number, host: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+
+const refuseConnections = (server: Server, durationMs: number): void => {
+  const destroy = (socket: Socket): void => void socket.destroy()
+  server.on('connection', destroy)
+  // After the reply to the control request, which came over one of these connections.
+  setImmediate(() => server.closeAllConnections())
+  setTimeout(() => server.off('connection', destroy), durationMs).unref()
 }

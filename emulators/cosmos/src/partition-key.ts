@@ -18,11 +18,12 @@ export const readPartitionKeyDefinition = (value: unknown): PartitionKeyDefiniti
     throw badRequest('The partition key definition is missing or has no paths.')
   const paths = value['paths'].map((path) => {
     if (typeof path !== 'string' || !/^(\/[^/]+)+$/.test(path) || path.includes('*'))
-      throw badRequest(`The partition key path '${String(path)}' is invalid.`)
+      throw badRequest(`The partition key path '${JSON.stringify(path)}' is invalid.`)
     return path
   })
   const kind = value['kind'] ?? (paths.length > 1 ? 'MultiHash' : 'Hash')
-  if (kind !== 'Hash' && kind !== 'MultiHash') throw badRequest(`The partition key kind '${String(kind)}' is invalid.`)
+  if (kind !== 'Hash' && kind !== 'MultiHash')
+    throw badRequest(`The partition key kind '${JSON.stringify(kind)}' is invalid.`)
   if (kind === 'Hash' && paths.length > 1)
     throw badRequest('Too many partition key paths for kind Hash; the kind MultiHash takes several.')
   if (paths.length > maxLevels) throw badRequest(`A hierarchical partition key has at most ${maxLevels} levels.`)

@@ -18,6 +18,12 @@ function addFeature(vector: Float32Array, feature: string, weight: number): void
   }
 }
 
+/** Resetting, resets and reset share a stem; the rules are few because the letter triples soften what they miss. */
+function stemOf(word: string): string {
+  const cut = word.length > 4 ? word.replace(/(ing|edly|ed|ly|es|s|e)$/, '') : word
+  return /([^aeiou])\1$/.test(cut) ? cut.slice(0, -1) : cut
+}
+
 /**
  * A unit vector for a text by feature hashing: words, neighbouring words and letter triples, so that texts that share
  * wording, or only word stems, are near, and unrelated texts are almost orthogonal. Word order matters a little.
@@ -32,6 +38,7 @@ export function embeddingVector(text: string, dimensions: number): Float32Array 
     count(`w ${word}`)
     if (previous !== '') count(`b ${previous} ${word}`)
     if (!commonWords.has(word)) {
+      count(`s ${stemOf(word)}`)
       const padded = `^${word}$`
       for (let at = 0; at + 3 <= padded.length; at++) count(`t ${padded.slice(at, at + 3)}`)
     }
@@ -39,7 +46,8 @@ export function embeddingVector(text: string, dimensions: number): Float32Array 
   }
   for (const [feature, times] of counts) {
     const kind = feature[0]
-    const weight = kind === 'w' ? (commonWords.has(feature.slice(2)) ? 0.15 : 1) : kind === 'b' ? 0.35 : 0.3
+    const weight =
+      kind === 'w' ? (commonWords.has(feature.slice(2)) ? 0.15 : 0.6) : kind === 's' ? 0.9 : kind === 'b' ? 0.35 : 0.3
     addFeature(vector, feature, weight * Math.sqrt(times))
   }
   let norm = Math.hypot(...vector)

@@ -21,7 +21,7 @@ export class PtuBucket {
   waitMs(capacityPerMinute: number, now: number): number {
     this.#leak(capacityPerMinute, now)
     const over = this.#level - capacityPerMinute
-    return over < 0 ? 0 : Math.max(1, (over / capacityPerMinute) * 60_000)
+    return over < 0 ? 0 : Math.floor((over / capacityPerMinute) * 60_000) + 1
   }
 
   pour(tokens: number, capacityPerMinute: number, now: number): void {

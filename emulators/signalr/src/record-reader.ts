@@ -49,5 +49,3 @@ export function createRecordReader(maxBytes: number) {
     },
   }
 }
-
-export type RecordReader = ReturnType<typeof createRecordReader>

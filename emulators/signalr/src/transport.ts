@@ -1,4 +1,4 @@
-export type TransportKind = 'WebSockets' | 'ServerSentEvents' | 'LongPolling'
+type TransportKind = 'WebSockets' | 'ServerSentEvents' | 'LongPolling'
 
 /** One client's way out. Bytes come in through the connection's `receive`. */
 export type Transport = {

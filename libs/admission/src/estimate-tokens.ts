@@ -2,19 +2,28 @@ import type { LineUrl, RequestBody } from '@sluice/contracts'
 
 // What Azure's own estimate assumes for a call that names no maximum is not documented; 16 is the API's old default.
 const defaultOutputTokens = 16
-
-const imageTokens = (detail: unknown): number => (detail === 'low' ? 85 : 765)
+const charactersPerToken = 4
 
 /**
  * The tokens that the provider counts against the quota when a call arrives: the prompt by its characters plus the
- * most that may be generated. Deliberately on the high side: too low an estimate ends in a 429.
+ * most that may be generated. What a real deployment counts beyond it shows in its headers and is learnt from them.
  * https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota#understanding-rate-limits
  */
 export function estimateTokens(body: RequestBody, url: LineUrl): number {
-  const prompt = { characters: 0, images: 0 }
-  for (const field of ['messages', 'input', 'instructions', 'tools', 'prompt']) measure(body[field], prompt)
-  const output = url === '/v1/embeddings' ? 0 : outputTokens(body)
-  return Math.max(1, Math.ceil(prompt.characters / 4) + prompt.images + output)
+  if (url === '/v1/embeddings') return tokensOf(inputCharacters(body.input))
+  const items = typeof body.input === 'string' ? [{ role: 'user', content: body.input }] : (body.messages ?? body.input)
+  let characters = typeof body.instructions === 'string' ? 'system: \n'.length + body.instructions.length : 0
+  let images = 0
+  for (const item of listOf(items)) {
+    const content = fieldOf(item, 'content') ?? fieldOf(item, 'output')
+    characters += (textOf(fieldOf(item, 'role')) || 'tool').length + ': \n'.length + textOf(content).length
+    for (const part of listOf(content)) {
+      images += imageTokens(part)
+      characters += textOf(fieldOf(part, 'text')).length + textOf(fieldOf(part, 'transcript')).length
+    }
+    characters += jsonLength(fieldOf(item, 'tool_calls')) + textOf(fieldOf(item, 'arguments')).length
+  }
+  return tokensOf(characters + jsonLength(body.tools)) + images + outputTokens(body)
 }
 
 function outputTokens(body: RequestBody): number {
@@ -23,29 +32,24 @@ function outputTokens(body: RequestBody): number {
   return (named ?? defaultOutputTokens) * Math.max(1, ...choices)
 }
 
-/** Everything that is text counts, names of fields and punctuation included, as they reach the model in some form. */
-function measure(value: unknown, prompt: { characters: number; images: number }): void {
-  if (typeof value === 'string') prompt.characters += value.length + 4
-  else if (typeof value === 'number') prompt.characters += String(value).length + 1
-  else if (Array.isArray(value)) for (const item of value) measure(item, prompt)
-  else if (typeof value === 'object' && value !== null) measureObject(value as Record<string, unknown>, prompt)
+function imageTokens(part: unknown): number {
+  const type = fieldOf(part, 'type')
+  if (type !== 'image_url' && type !== 'input_image') return 0
+  const detail = fieldOf(type === 'image_url' ? fieldOf(part, 'image_url') : part, 'detail')
+  return detail === 'low' ? 85 : 765
 }
 
-function measureObject(value: Record<string, unknown>, prompt: { characters: number; images: number }): void {
-  const { type } = value
-  if (type === 'image_url' || type === 'input_image') {
-    const nested = value.image_url
-    const detail =
-      typeof nested === 'object' && nested !== null ? (nested as { detail?: unknown }).detail : value.detail
-    prompt.images += imageTokens(detail)
-    return
-  }
-  for (const [name, field] of Object.entries(value)) {
-    // Sound and files are base64: their length says nothing about their tokens.
-    if (name === 'data' || name === 'file_data') continue
-    prompt.characters += name.length + 4
-    measure(field, prompt)
-  }
+/** Texts, or lists of token ids, which count as they are spelled. */
+function inputCharacters(input: unknown): number {
+  if (typeof input === 'number') return String(input).length + 1
+  if (Array.isArray(input)) return input.reduce<number>((sum, item) => sum + inputCharacters(item), 0)
+  return textOf(input).length
 }
 
+const tokensOf = (characters: number): number => Math.max(1, Math.ceil(characters / charactersPerToken))
+const fieldOf = (value: unknown, name: string): unknown =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
+const jsonLength = (value: unknown): number => (Array.isArray(value) ? JSON.stringify(value).length : 0)
 const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isInteger(value) && value > 0

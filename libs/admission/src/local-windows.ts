@@ -1,9 +1,11 @@
 import type { Quota } from './admission-types.ts'
 import { callLimits, windows } from './windows.ts'
 
-interface Spent {
-  at: number
-  tokens: number
+interface Log {
+  /** Oldest first. */
+  spent: { at: number; tokens: number }[]
+  sum: number
+  coolUntil: number
 }
 
 /**
@@ -12,7 +14,7 @@ interface Spent {
  */
 export class LocalWindows {
   readonly #share: number
-  readonly #logs = new Map<string, { spent: Spent[]; sum: number; coolUntil: number }>()
+  readonly #logs = new Map<string, Log>()
 
   /** @param share of every limit, above 0 and up to 1 */
   constructor(share: number) {
@@ -26,7 +28,7 @@ export class LocalWindows {
   }
 
   cool(deployment: string, until: number): void {
-    const log = this.#open(deployment, until)
+    const log = this.#logOf(deployment)
     log.coolUntil = Math.max(log.coolUntil, until)
   }
 
@@ -58,9 +60,15 @@ export class LocalWindows {
     return Math.ceil(at - now)
   }
 
-  #open(deployment: string, now: number) {
+  #logOf(deployment: string): Log {
     let log = this.#logs.get(deployment)
     if (!log) this.#logs.set(deployment, (log = { spent: [], sum: 0, coolUntil: 0 }))
+    return log
+  }
+
+  /** The log without what has left its window. */
+  #open(deployment: string, now: number): Log {
+    const log = this.#logOf(deployment)
     let gone = 0
     for (let first = log.spent[gone]; first && first.at + windows.tokens <= now; first = log.spent[++gone]) {
       log.sum -= first.tokens

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
  * sequence number.
  */
 export function requestIdOf(tenant: string, key: string): string {
-  return `req_${createHash('sha256').update(`${tenant}\n${key}`).digest('hex').slice(0, 32)}`
+  return `req_${createHash('sha256').update(`${tenant.length}:${tenant}\n${key}`).digest('hex').slice(0, 32)}`
 }
 
 export const isRequestId = (text: string): boolean => /^req_[0-9a-f]{32}$/.test(text)

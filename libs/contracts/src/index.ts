@@ -1,7 +1,10 @@
+export { type BatchSubmission, batchSubmissionSchema } from './batch-submission.ts'
 export { isTerminal, resultEvent, type ResultEvent, resultEventSchema } from './cloud-event.ts'
 export { checkLine, decodeLine, invalidLine, maxInlineLineBytes, paramOf, salvageLine } from './decode-line.ts'
 export { checkDeliverTargets } from './delivery-policy.ts'
 export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
+export { jsonSchemas } from './json-schemas.ts'
+export { tenantOnLane } from './lane-policy.ts'
 export { type Deployment, type Lane, type PlatformConfig, platformConfigSchema } from './platform-config.ts'
 export {
   type BodyRef,

@@ -65,6 +65,7 @@ export const platformConfigSchema = z
     }),
     deployments: z.array(deploymentSchema).min(1),
     lanes: z.record(z.string(), laneSchema),
+    batches: laneSchema.pick({ tenants: true, default_tenant: true }).describe('who may use queue `batches`'),
     tenants: z.record(tenantSchema, tenantConfigSchema).default({}),
   })
   .check((context) => {

@@ -3,9 +3,10 @@ import { AppError } from '@sluice/errors'
 import { checkSame, rowOf } from './arrive.ts'
 import { storeBody } from './content.ts'
 import type { Context } from './context.ts'
+import { isoTime } from './iso-time.ts'
 import type { ClaimInput } from './ledger-types.ts'
-import type { Row } from './row.ts'
-import { claimPatch, isHeld } from './transitions.ts'
+import { isHeld, type Row } from './row.ts'
+import { claimPatch } from './transitions.ts'
 
 export type Claimed = { kind: 'claimed' | 'finished' | 'owned'; row: Row }
 
@@ -41,7 +42,7 @@ export async function claimRow(context: Context, input: ClaimInput, claimId: str
 /** A request that Service Bus brought is accepted and claimed in one write. */
 async function createRunning(context: Context, fresh: Row, input: ClaimInput, owner: string) {
   const { rows, blobs, clock } = context
-  const now = new Date(clock.now()).toISOString()
+  const now = isoTime(clock.now())
   const row: Row = {
     ...fresh,
     ...(await storeBody(blobs, fresh, input.line)),

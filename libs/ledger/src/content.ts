@@ -62,8 +62,9 @@ export async function loadBody(blobs: Blobs, row: Row, signal: AbortSignal): Pro
   return body as RequestBody
 }
 
-export function withoutBody({ body: _, body_ref: __, ...line }: RequestLine): RowLine {
-  return line
+export function withoutBody(line: RequestLine): RowLine {
+  const { body: _, body_ref: __, ...rest } = line
+  return rest
 }
 
 function parseBody(bytes: Buffer): unknown {

@@ -1,7 +1,7 @@
 import type { Clock } from '@sluice/resilience'
 import type { Blobs, RowStore } from '@sluice/storage'
 import type { Logger } from '@sluice/telemetry'
-import type { Row } from './row.ts'
+import type { Row, RowStatus } from './row.ts'
 
 interface Count {
   inc(): void
@@ -20,4 +20,5 @@ export interface Context {
   insistMs: number
   doubleCalls: Count
   leasesLost: Count
+  swept: { inc(labels: { status: RowStatus }): void }
 }

@@ -57,17 +57,14 @@ export class Flips {
     if (this.#pending.size === 0) return true
     const batch = this.#pending
     this.#pending = new Map()
-    try {
-      const failed = await this.#context.rows.patchAll([...batch.values()], writeDeadlineMs)
-      for (const patch of failed) this.#pending.set(patch.key.join('/'), patch)
-      if (failed.length > 0) throw new Error(`${failed.length} of ${batch.size} rows were not written`)
-      this.#failing = false
-      return true
-    } catch (err) {
-      if (!this.#failing) this.#context.logger.warn({ err }, 'published flips are late')
-      this.#failing = true
-      for (const [name, patch] of batch) if (this.#pending.size < maxPending) this.#pending.set(name, patch)
-      return false
+    const failed = await this.#context.rows.patchAll([...batch.values()], writeDeadlineMs).catch((err: unknown) => {
+      if (!this.#failing) this.#context.logger.warn({ err }, 'flips of published are late')
+      return [...batch.values()]
+    })
+    for (const patch of failed) {
+      if (this.#pending.size < maxPending) this.#pending.set(patch.key.join('/'), patch)
     }
+    this.#failing = failed.length > 0
+    return !this.#failing
   }
 }

@@ -30,7 +30,10 @@ export interface ClaimInput extends Arrival {
   enqueuedAt: number
 }
 
-/** The right to work on a request, beating until it ends. */
+/**
+ * The right to work on a request. It beats until finish, park or giveBack ends it; whoever gives up without one of them
+ * must release it, or the row would look alive for as long as the process is.
+ */
 export interface Claim {
   /** The row as it was claimed; `row.attempts` counts this claim too. */
   readonly row: Row

@@ -15,10 +15,7 @@ export interface Outbox {
  * The outbox: the row is stored with `published: false`, then its event is sent, then the row is flipped. A crash in
  * between publishes the same event id again, which every sink recognises.
  */
-export function createOutbox(deps: {
-  topic: Pick<Sender, 'send'>
-  ledger: Pick<Ledger, 'markPublished'>
-}): Outbox {
+export function createOutbox(deps: { topic: Pick<Sender, 'send'>; ledger: Pick<Ledger, 'markPublished'> }): Outbox {
   return {
     async publish(row) {
       if (row.published) return

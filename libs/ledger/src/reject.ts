@@ -3,11 +3,12 @@ import { AppError } from '@sluice/errors'
 import { checkSame } from './arrive.ts'
 import { bytesHash, lineHash, withoutBody } from './content.ts'
 import type { Context } from './context.ts'
+import { isoTime } from './iso-time.ts'
 import type { RejectInput } from './ledger-types.ts'
 import { newRow } from './new-row.ts'
 import { rejected, resultOf } from './result-of.ts'
-import type { Row, RowLine } from './row.ts'
-import { endUnownedPatch, isUnowned } from './transitions.ts'
+import { isUnowned, type Row, type RowLine } from './row.ts'
+import { endUnownedPatch } from './transitions.ts'
 
 const maxRounds = 5
 
@@ -25,7 +26,7 @@ export async function reject({ rows, clock }: Context, input: RejectInput): Prom
   for (let round = 1; round <= maxRounds; round++) {
     const nowMs = clock.now()
     const result = resultOf(bare, outcome, nowMs)
-    const row: Row = { ...bare, status: 'failed', fence: 1, result, finished_at: new Date(nowMs).toISOString() }
+    const row: Row = { ...bare, status: 'failed', fence: 1, result, finished_at: isoTime(nowMs) }
     if (await rows.create(row)) return row
     const stored = await rows.read(row.id, [row.tenant, row.id])
     if (stored === undefined) continue

@@ -33,8 +33,15 @@ import type {
  * - `published` is false from birth until the result's event is known to be on the topic: one predicate finds
  *   everything that still needs somebody.
  */
-export type OpenStatus = 'accepted' | 'waiting' | 'running' | 'cancel_requested'
-export type RowStatus = OpenStatus | TerminalStatus
+export type RowStatus = (typeof heldStatuses)[number] | (typeof unownedStatuses)[number] | TerminalStatus
+
+/** A claim holds the row. */
+export const heldStatuses = ['running', 'cancel_requested'] as const
+/** The row waits for a claim. */
+export const unownedStatuses = ['accepted', 'waiting'] as const
+
+export const isHeld = (status: RowStatus): boolean => (heldStatuses as readonly RowStatus[]).includes(status)
+export const isUnowned = (status: RowStatus): boolean => (unownedStatuses as readonly RowStatus[]).includes(status)
 
 /** How the request came in. */
 export type Via = 'http' | 'service-bus'

@@ -11,55 +11,73 @@ import type { Row } from './row.ts'
 import { finishPatch, giveBackPatch, parkPatch } from './transitions.ts'
 
 /** Stores the result and ends the claim; see Ledger.finish. */
-export async function finish(context: Context, claim: HeldClaim, outcome: FinishInput): Promise<Row> {
-  const { blobs, clock, insistMs } = context
+export function finish(context: Context, claim: HeldClaim, outcome: FinishInput): Promise<Row> {
+  const { clock, insistMs } = context
   const { row, fence } = claim
-  const response = await insist(clock, insistMs, async () => {
-    if (outcome.response?.body === undefined) return outcome.response
-    const { body, ...rest } = outcome.response
-    const ref = await storeIfLarge(blobs, row, 'results', body)
-    return ref === undefined ? outcome.response : { ...rest, body_ref: ref }
+  return ending(claim, async () => {
+    const response = await insist(clock, insistMs, () => storeResponse(context, row, outcome.response))
+    const nowMs = clock.now()
+    const result = resultOf(row, { ...outcome, response }, nowMs)
+    const ours = (stored: Row) => isTerminal(stored.status) && stored.owner === row.owner
+    return write(context, claim, finishPatch(row, fence, result, nowMs), ours)
   })
-  const nowMs = clock.now()
-  const result = resultOf(row, { ...outcome, response }, nowMs)
-  const ours = (stored: Row) => isTerminal(stored.status) && stored.owner === row.owner
-  return endClaim(context, claim, finishPatch(row, fence, result, nowMs), ours)
 }
 
 /** running → waiting; see Ledger.park. */
 export function park(context: Context, claim: HeldClaim, notBeforeMs: number): Promise<Row> {
   const patch = parkPatch(claim.row, notBeforeMs, context.clock.now())
-  return endClaim(context, claim, patch, (stored) => stored.status === 'waiting')
+  return ending(claim, () => write(context, claim, patch, (stored) => stored.status === 'waiting'))
 }
 
 /** running → accepted; see Ledger.giveBack. */
 export function giveBack(context: Context, claim: HeldClaim): Promise<Row> {
   const patch = giveBackPatch(claim.row, context.clock.now())
-  return endClaim(context, claim, patch, (stored) => stored.status === 'accepted')
+  return ending(claim, () => write(context, claim, patch, (stored) => stored.status === 'accepted'))
+}
+
+async function storeResponse({ blobs }: Context, row: Row, response: FinishInput['response']) {
+  if (response?.body === undefined) return response
+  const { body, ...rest } = response
+  const ref = await storeIfLarge(blobs, row, 'results', body)
+  return ref === undefined ? response : { ...rest, body_ref: ref }
 }
 
 /**
- * The last write of a claim. A refusal is ambiguous after a lost answer: the row itself tells whether an earlier try of
- * this very write came through. Nobody else leaves the row under the same fence, except by requesting a cancellation.
+ * However the last write of a claim goes, the claim beats no longer: a row that beats on after its owner gave up would
+ * be nobody's for ever. Only a cancellation leaves it held, for the owner to finish.
  */
-async function endClaim(
+async function ending(claim: HeldClaim, end: () => Promise<Row>): Promise<Row> {
+  claim.settle()
+  try {
+    const row = await end()
+    claim.release()
+    return row
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'cancelled')) claim.release()
+    throw error
+  }
+}
+
+/**
+ * A refusal is ambiguous after a lost answer: the row itself tells whether an earlier try of this very write came
+ * through. Nobody else leaves a row under the same fence, except by requesting its cancellation.
+ */
+async function write(
   { rows, clock, insistMs }: Context,
   claim: HeldClaim,
   patch: RowPatch,
   ours: (stored: Row) => boolean,
 ): Promise<Row> {
-  claim.settle()
-  const outcome = await insist(clock, insistMs, async () => {
+  const { refused, stored } = await insist(clock, insistMs, async () => {
     const answer = await rows.patch(patch)
-    return answer.kind === 'patched' ? answer : { kind: 'refused' as const, row: await rows.read(patch.id, patch.key) }
+    if (answer.kind === 'patched') return { refused: false, stored: answer.row }
+    return { refused: true, stored: await rows.read(patch.id, patch.key) }
   })
-  const { kind, row: stored } = outcome
-  if (kind === 'patched' || (stored?.fence === claim.fence && ours(stored))) {
-    claim.release()
-    return stored
-  }
-  if (stored?.fence === claim.fence && stored.status === 'cancel_requested') {
-    throw new AppError('cancelled', 'The caller cancelled the request: finish it as cancelled.')
+  if (stored?.fence === claim.fence) {
+    if (!refused || ours(stored)) return stored
+    if (stored.status === 'cancel_requested') {
+      throw new AppError('cancelled', 'The caller cancelled the request: finish it as cancelled.')
+    }
   }
   throw claim.lost()
 }

@@ -2,7 +2,7 @@ import type { ResultLine } from '@sluice/contracts'
 import { type Condition, condition, type RowPatch } from '@sluice/storage'
 import { isoTime } from './iso-time.ts'
 import type { Observed } from './ledger-types.ts'
-import type { Row, RowStatus } from './row.ts'
+import { heldStatuses as held, type Row, unownedStatuses as unowned } from './row.ts'
 
 // Every transition of the state machine in row.ts, as one conditional patch each. None is conditional on the etag: a
 // beat or a flip in between must not make a transition fail that is still right.
@@ -10,12 +10,6 @@ import type { Row, RowStatus } from './row.ts'
 type Identified = Pick<Row, 'id' | 'tenant'>
 type Started = Pick<Row, 'started_at' | 'first_started_at'>
 type Fields = Partial<Row>
-
-const held = ['running', 'cancel_requested'] as const
-const unowned = ['accepted', 'waiting'] as const
-
-export const isHeld = (status: RowStatus): boolean => (held as readonly RowStatus[]).includes(status)
-export const isUnowned = (status: RowStatus): boolean => (unowned as readonly RowStatus[]).includes(status)
 
 function transition(row: Identified, when: Condition, nowMs: number, set: Fields, add: Fields = {}): RowPatch {
   return {

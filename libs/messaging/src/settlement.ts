@@ -1,4 +1,4 @@
-import { type AppError, toAppError } from '@sluice/errors'
+import { toAppError } from '@sluice/errors'
 import { fullJitter } from '@sluice/resilience'
 
 /** What a handler wants to become of its message. */
@@ -30,15 +30,8 @@ const retryJitter = fullJitter({ baseMs: 200, capMs: 5000 })
 
 /** What a handler's error says about its message, by the error's disposition. */
 export function settlementOf(thrown: unknown, deliveryCount: number): Settlement | Untouched {
-  const error: AppError = toAppError(thrown)
-  switch (error.disposition) {
-    case 'reject':
-      return deadLetter(error.code, error.message)
-    case 'yield':
-      return untouched
-    case 'fail':
-    case 'fail_over':
-    case 'retry':
-      return retry(Math.max(error.retryAfterMs ?? 0, retryJitter(deliveryCount + 1)))
-  }
+  const error = toAppError(thrown)
+  if (error.disposition === 'reject') return deadLetter(error.code, error.message)
+  if (error.disposition === 'yield') return untouched
+  return retry(Math.max(error.retryAfterMs ?? 0, retryJitter(deliveryCount + 1)))
 }

@@ -143,7 +143,7 @@ function allowedTiers(hint: SluiceOptions['tier']): readonly TierName[] {
 /** The scored tier, the ones above it from below, then the ones below it from above: quality is the last thing to give up. */
 function nearestFirst(scored: TierName, allowed: readonly TierName[]): readonly TierName[] {
   const at = tierNames.indexOf(scored)
-  return [...tierNames.slice(at), ...tierNames.slice(0, at).reverse()].filter((tier) => allowed.includes(tier))
+  return [...tierNames.slice(at), ...tierNames.slice(0, at).toReversed()].filter((tier) => allowed.includes(tier))
 }
 
 /**

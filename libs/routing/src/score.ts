@@ -32,22 +32,19 @@ type Signal = (task: string, shape: PromptShape) => number
 // Hand-set weights. They order prompts sensibly from the first day; the thresholds that turn a score into a tier are
 // configuration, so that they can follow one's own traffic.
 const signals: readonly (readonly [name: string, measure: Signal])[] = [
-  ['length', (_task, { chars }) => 0.2 * saturate(Math.log2(1 + chars / 250), 6)],
-  [
-    'question',
-    (task) => 0.03 * saturate(count(task, questionMarks), 1) + 0.05 * saturate(count(task, questionMarks) - 1, 4),
-  ],
-  ['reasoning', (task) => 0.25 * saturate(count(task, reasoningWords), 3)],
-  ['steps', (task) => 0.15 * saturate(count(task, stepMarkers), 4)],
-  ['constraints', (task) => 0.12 * saturate(count(task, constraintWords), 5)],
-  ['math', (task) => 0.15 * saturate(count(task, mathWords) + count(task, formulas) + numbersBeyond(task, 3) / 2, 3)],
-  ['code', (task) => 0.18 * saturate(count(task, codeMarks), 3)],
-  ['turns', (_task, { userTurns }) => 0.08 * saturate(userTurns - 1, 6)],
-  ['tools', (_task, { tools }) => (tools > 0 ? 0.06 + 0.06 * saturate(tools - 1, 8) : 0)],
-  ['schema', (_task, { hasSchema }) => (hasSchema ? 0.06 : 0)],
-  ['images', (_task, { images }) => 0.12 * saturate(images, 2)],
+  ['length', (_task, { chars }) => 0.35 * saturate(Math.log2(1 + chars / 100), 7)],
+  ['questions', (task) => 0.1 * saturate(count(task, questionMarks) - 1, 3)],
+  ['reasoning', (task) => 0.4 * saturate(count(task, reasoningWords), 3)],
+  ['steps', (task) => 0.2 * saturate(count(task, stepMarkers), 4)],
+  ['constraints', (task) => 0.15 * saturate(count(task, constraintWords), 5)],
+  ['math', (task) => 0.3 * saturate(count(task, mathWords) + count(task, formulas) + numbersBeyond(task, 3) / 2, 3)],
+  ['code', (task) => 0.3 * saturate(count(task, codeMarks), 3)],
+  ['turns', (_task, { userTurns }) => 0.1 * saturate(userTurns - 1, 6)],
+  ['tools', (_task, { tools }) => (tools > 0 ? 0.1 + 0.1 * saturate(tools - 1, 8) : 0)],
+  ['schema', (_task, { hasSchema }) => (hasSchema ? 0.08 : 0)],
+  ['images', (_task, { images }) => 0.2 * saturate(images, 2)],
   ['effort', (_task, { effort }) => effortWeights[effort ?? ''] ?? 0],
-  ['routine task', (task) => -0.12 * saturate(count(task.slice(0, 200), routineWords), 1)],
+  ['routine', (task) => -0.12 * saturate(count(task.slice(0, 200), routineWords), 1)],
 ]
 
 const questionMarks = /[?？]/g
@@ -61,7 +58,7 @@ const mathWords =
   /\b(?:equations?|integrals?|derivatives?|probabilit(?:y|ies)|matri(?:x|ces)|theorem|lemma|modulo|polynomial|vectors?|variance|percent|how (?:much|many)|average|total)\b/gi
 const formulas = /\\(?:frac|int|sum|sqrt|begin)|\d\s*[-+*/^=×÷]\s*\d|[=<>≤≥]\s*\d|\$\$/g
 const codeMarks =
-  /```|\b(?:function|class|def|const|async|import|SELECT|INSERT|CREATE TABLE|public static|lambda)\b.{0,80}[({:;=]|=>|\b(?:regex|stack trace|exception|algorithm|complexity|compile|API|SQL|unit tests?|TypeScript|JavaScript|Python|Rust|Kotlin|Java)\b|\{\s*$/gm
+  /```|\b(?:function|class|def|const|async|import|SELECT|INSERT|CREATE TABLE|public static|lambda)\b[^\n({:;=]{0,40}[({:;=]|=>|\b(?:regex|stack trace|exception|algorithm|complexity|compile|API|SQL|unit tests?|TypeScript|JavaScript|Python|Rust|Kotlin|Java)\b|\{\s*$/gm
 const routineWords =
   /\b(?:translate|rephrase|rewrite|spell|classify|extract|summari[sz]e|proofread|paraphrase|hello|hi|thanks|thank you)\b/gi
 const effortWeights: Readonly<Record<string, number>> = {

@@ -24,6 +24,11 @@ export interface Blobs {
    * `storage_unavailable`.
    */
   get(tenant: string, ref: BodyRef, options?: { maxBytes?: number; signal?: AbortSignal }): Promise<Buffer>
+  /**
+   * A blob of the tenant's as a stream, for files of any size. The signal ends it; the deadline holds until it begins.
+   * @throws AppError `body_ref_not_found`, `storage_unavailable`.
+   */
+  open(tenant: string, name: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>
   /** A URL that reads this one blob for `ttlMs` milliseconds without further credentials. */
   readUrl(tenant: string, ref: BodyRef, ttlMs: number): Promise<string>
   /** Creates the container if it is missing. */
@@ -83,6 +88,18 @@ export function connectBlobs({ container: name, deadlineMs = 30_000, ...account 
         })
       }
       return bytes
+    },
+    async open(tenant, name, signal) {
+      checkBlobName(tenant, name)
+      // The bound's own signal ends with the call; the stream outlives it and follows the caller's.
+      const { readableStreamBody } = await bounded(signal, () =>
+        container.getBlobClient(name).download(0, undefined, {
+          ...(signal === undefined ? {} : { abortSignal: signal }),
+          maxRetryRequests: 5,
+        }),
+      )
+      if (readableStreamBody === undefined) throw new AppError('internal', 'Blob Storage answered without a stream.')
+      return readableStreamBody as unknown as AsyncIterable<Uint8Array>
     },
     async readUrl(tenant, ref, ttlMs) {
       checkBlobName(tenant, ref.blob)

@@ -4,10 +4,10 @@ import {
   isRequestId,
   type Lane,
   type PlatformConfig,
-  tenantSchema,
+  tenantOnLane,
 } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import type { ClaimInput } from '@sluice/ledger'
+import { type ClaimInput, deliveryKey } from '@sluice/ledger'
 import type { Delivery } from '@sluice/messaging'
 
 /** One lane as a worker sees it. */
@@ -23,18 +23,17 @@ export interface LaneContext {
  */
 export function readArrival(delivery: Delivery, context: LaneContext): ClaimInput {
   const line = decodeLine(delivery.body)
-  const tenant = tenantOf(line.sluice?.tenant ?? textProperty(delivery, 'tenant'), context)
+  const tenant = tenantOnLane(context.name, context.lane, line.sluice?.tenant ?? textProperty(delivery, 'tenant'))
   checkDeliverTargets(context.config, tenant, line.sluice?.deliver)
   checkReplyTo(delivery, tenant, context)
   const { body_ref } = line
   if (body_ref !== undefined && !body_ref.blob.startsWith(`${tenant}/`)) {
     throw new AppError('body_ref_not_found', `body_ref.blob: must lie under ${tenant}/`, { param: 'body_ref.blob' })
   }
-  const priority = line.sluice?.priority ?? context.lane.priority
   return {
     tenant,
-    key: keyOf(delivery, context.name),
-    line: priority === undefined ? line : { ...line, sluice: { ...line.sluice, priority } },
+    key: deliveryKey(delivery),
+    line,
     lane: context.name,
     via: 'service-bus',
     replyTo: delivery.replyTo,
@@ -43,29 +42,6 @@ export function readArrival(delivery: Delivery, context: LaneContext): ClaimInpu
     enqueuedAt: delivery.enqueuedAt,
     expectExisting: delivery.properties.ledger === true && isRequestId(textProperty(delivery, 'requestId') ?? ''),
   }
-}
-
-/** The lane decides which tenants it serves; a message cannot name one that the lane does not. */
-export function tenantOf(named: string | undefined, { name, lane }: LaneContext): string {
-  const tenant = named ?? lane.default_tenant
-  if (tenant === undefined) {
-    throw new AppError('tenant_not_allowed', `sluice.tenant: required on ${name}`, { param: 'sluice.tenant' })
-  }
-  if (!tenantSchema.safeParse(tenant).success || (lane.tenants !== '*' && !lane.tenants.includes(tenant))) {
-    throw new AppError(
-      'tenant_not_allowed',
-      `sluice.tenant: ${JSON.stringify(tenant.slice(0, 64))} may not use ${name}`,
-      {
-        param: 'sluice.tenant',
-      },
-    )
-  }
-  return tenant
-}
-
-/** The caller's key, else the message id, else queue and sequence number: the same on every redelivery. */
-export function keyOf(delivery: Delivery, queue: string): string {
-  return textProperty(delivery, 'idempotencyKey') ?? delivery.messageId ?? `${queue}/${delivery.sequenceNumber}`
 }
 
 export function textProperty(delivery: Delivery, name: string): string | undefined {

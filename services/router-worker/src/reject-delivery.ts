@@ -1,9 +1,15 @@
-import { type DeliverTarget, deliverTargetSchema, checkDeliverTargets, salvageLine } from '@sluice/contracts'
+import {
+  type DeliverTarget,
+  deliverTargetSchema,
+  checkDeliverTargets,
+  salvageLine,
+  tenantOnLane,
+} from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import type { Ledger, Outbox } from '@sluice/ledger'
+import { deliveryKey, type Ledger, type Outbox } from '@sluice/ledger'
 import { deadLetter, type Delivery, type Settlement } from '@sluice/messaging'
 import type { Logger } from '@sluice/telemetry'
-import { keyOf, type LaneContext, tenantOf, textProperty } from './read-arrival.ts'
+import { type LaneContext, textProperty } from './read-arrival.ts'
 
 /**
  * Answers a message that cannot become a request: where its tenant and targets can still be read, a `failed` result is
@@ -30,7 +36,7 @@ async function answer(
   const salvaged = salvageLine(delivery.body)
   let tenant: string
   try {
-    tenant = tenantOf(salvaged.tenant ?? textProperty(delivery, 'tenant'), context)
+    tenant = tenantOnLane(context.name, context.lane, salvaged.tenant ?? textProperty(delivery, 'tenant'))
   } catch {
     return
   }
@@ -38,7 +44,7 @@ async function answer(
   try {
     const row = await ledger.reject({
       tenant,
-      key: keyOf(delivery, context.name),
+      key: deliveryKey(delivery),
       lane: context.name,
       via: 'service-bus',
       content: delivery.body,

@@ -8,7 +8,7 @@ import type { RuleMessage } from './rule-message.ts'
 import { findUserProperty } from './rule-message.ts'
 import type { Comparison, ExpressionNode, PredicateNode, PropertyNode } from './syntax-tree.ts'
 
-export type Test = (message: RuleMessage) => Truth
+type Test = (message: RuleMessage) => Truth
 
 const invert = (truth: Truth): Truth => (truth === undefined ? undefined : !truth)
 

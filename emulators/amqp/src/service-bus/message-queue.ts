@@ -350,7 +350,7 @@ export class MessageQueue implements DispatchedQueue {
     if (cause.reason !== undefined) changes.set('DeadLetterReason', encodeString(cause.reason))
     if (cause.description !== undefined) changes.set('DeadLetterErrorDescription', encodeString(cause.description))
     const bare = changeApplicationProperties(message.bare, changes)
-    this.deadLetters?.#adopt({ ...message, bare })
+    if (this.deadLetters !== undefined) this.deadLetters.#adopt({ ...message, bare })
   }
 
   #change(message: BrokeredMessage, changes: PropertyChanges | undefined): void {

@@ -1,12 +1,4 @@
-import {
-  badRequest,
-  conflict,
-  CosmosError,
-  notFound,
-  preconditionFailed,
-  substatus,
-  tooLarge,
-} from '../cosmos-error.ts'
+import { badRequest, conflict, notFound, preconditionFailed, substatus } from '../cosmos-error.ts'
 import { isJsonObject, nestingDepth, type Json, type JsonObject } from '../json.ts'
 import { encodePartitionKey, partitionKeyOf, type PartitionKeyComponent } from '../partition-key.ts'
 import { etagOf } from '../resource-id.ts'
@@ -33,7 +25,6 @@ export interface ItemResult {
   kind: 'read' | 'write'
 }
 
-const maxItemBytes = 2 * 1024 * 1024
 const maxDepth = 128
 const maxIdBytes = 1023
 
@@ -50,9 +41,8 @@ const done = (
   kind,
 })
 
-/** Parses an item as sent. 413 over 2 MiB, 400 when it is not a JSON object or nested too deeply. */
+/** Parses an item as sent; 400 when it is not a JSON object or nested too deeply. */
 export const parseItem = (text: string): JsonObject => {
-  if (Buffer.byteLength(text) > maxItemBytes) throw tooLarge()
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -62,7 +52,7 @@ export const parseItem = (text: string): JsonObject => {
   return checkItem(value)
 }
 
-const checkItem = (value: unknown): JsonObject => {
+export const checkItem = (value: unknown): JsonObject => {
   if (!isJsonObject(value)) throw badRequest('The request payload is invalid: the item is not a JSON object.')
   if (nestingDepth(value, maxDepth) > maxDepth) throw badRequest(`The item is nested deeper than ${maxDepth} levels.`)
   return value
@@ -100,7 +90,7 @@ const checkIfMatch = ({ ifMatch }: ItemAddress, stored: StoredItem): void => {
     throw preconditionFailed()
 }
 
-/** A write within size limits; a broken unique key is a 409. */
+/** A broken unique key is a 409. */
 const written = (write: () => StoredItem): StoredItem => {
   try {
     return write()
@@ -189,7 +179,9 @@ export const patchItem = (address: ItemAddress, id: string, body: Json): ItemRes
   checkItem(item)
   if (encodePartitionKey(partitionKeyOf(address.container.definition.partitionKey, item)) !== encoded)
     throw badRequest('A patch cannot change the partition key.')
-  const stored = written(() => address.container.replace(existing, item, address.nowMs))
-  if (Buffer.byteLength(stored.body) > maxItemBytes) throw new CosmosError(413, 'Request size is too large')
-  return done(200, stored, 'write')
+  return done(
+    200,
+    written(() => address.container.replace(existing, item, address.nowMs)),
+    'write',
+  )
 }

@@ -1,4 +1,4 @@
-import { badRequest, conflict, CosmosError, notFound } from '../cosmos-error.ts'
+import { badRequest, conflict, CosmosError } from '../cosmos-error.ts'
 import { flatCharge } from '../items/request-charge.ts'
 import type { JsonObject } from '../json.ts'
 import { databaseRid, etagOf } from '../resource-id.ts'
@@ -38,7 +38,7 @@ const containerDocument = (container: ItemContainer): JsonObject => {
   return {
     ...extra,
     id,
-    indexingPolicy: indexingPolicy as JsonObject,
+    indexingPolicy,
     partitionKey: { ...partitionKey },
     ...(defaultTtl === undefined ? {} : { defaultTtl }),
     uniqueKeyPolicy,
@@ -80,12 +80,6 @@ export const handleDatabases = (catalog: Catalog, request: CosmosRequest): Cosmo
     throw new CosmosError(405, `The method ${request.method} is not allowed on databases.`)
   const Databases = matchingIds(request, [...catalog.databases.values()].map(databaseDocument))
   return reply(200, { _rid: '', Databases, _count: Databases.length })
-}
-
-export const databaseNamed = (catalog: Catalog, id: string): DatabaseEntry => {
-  const entry = catalog.databases.get(id)
-  if (entry === undefined) throw notFound()
-  return entry
 }
 
 export const handleDatabase = (catalog: Catalog, entry: DatabaseEntry, request: CosmosRequest): CosmosReply => {
@@ -139,7 +133,7 @@ export const handlePartitionKeyRanges = (container: ItemContainer, request: Cosm
   const etag = '"1"'
   if (header(request, 'if-none-match') === etag) return { status: 304, headers: { etag }, body: '', charge: flatCharge }
   const range = {
-    _rid: `${container.rid}`,
+    _rid: container.rid,
     id: '0',
     _etag: etag,
     minInclusive: '',

@@ -72,10 +72,7 @@ export const handleItem = (container: ItemContainer, id: string, request: Cosmos
     case 'DELETE':
       return itemReply(container, deleteItem(address, id))
     case 'PATCH':
-      return itemReply(
-        container,
-        container.atomically(() => patchItem(address, id, parsePatch(request.body))),
-      )
+      return itemReply(container, patchItem(address, id, parsePatch(request.body)))
     default:
       throw new CosmosError(405, `The method ${request.method} is not allowed on an item.`)
   }

@@ -2,7 +2,8 @@ import { badRequest } from '../cosmos-error.ts'
 import { queryCharge } from '../items/request-charge.ts'
 import { isJsonObject, type JsonObject, type Value } from '../json.ts'
 import { encodePartitionKey, parsePartitionKey } from '../partition-key.ts'
-import { runQuery, type PartitionScope } from '../query/run-query.ts'
+import type { PartitionScope } from '../query/partition-scope.ts'
+import { runQuery } from '../query/run-query.ts'
 import { parseQuery } from '../sql/parse-query.ts'
 import type { Parameters, Query } from '../sql/syntax.ts'
 import type { ItemContainer } from '../store/item-container.ts'
@@ -30,6 +31,14 @@ export const pageSize = (request: CosmosRequest): number => {
   const size = Number(text)
   if (!Number.isInteger(size) || size < 1) throw badRequest(`The page size '${text.slice(0, 30)}' is invalid.`)
   return Math.min(size, 100_000)
+}
+
+/** Part of the key space, when the request names one that is not all of it. */
+export const keyRange = (request: CosmosRequest): { min: string; max: string } | undefined => {
+  const min = header(request, 'x-ms-start-epk')
+  const max = header(request, 'x-ms-end-epk')
+  if (min === undefined || max === undefined || (min === '' && max === 'FF')) return undefined
+  return { min, max }
 }
 
 const readParameters = (body: JsonObject): Parameters => {
@@ -69,9 +78,9 @@ export class QueryHandlers {
 
   handleQuery(container: ItemContainer, request: CosmosRequest): CosmosReply {
     const body = jsonBody(request)
-    const text = body['query']
-    if (typeof text !== 'string') throw badRequest('The query text is missing.')
-    return this.#run(container, request, text, readParameters(body))
+    if (keyRange(request) !== undefined)
+      throw badRequest('Queries over a part of the key space are not supported; there is one partition range.')
+    return this.#run(container, request, queryText(body), readParameters(body))
   }
 
   handleReadAll(container: ItemContainer, request: CosmosRequest): CosmosReply {
@@ -83,29 +92,8 @@ export class QueryHandlers {
    * server answers every query whole, so the plan leaves nothing to the client.
    */
   handlePlan(container: ItemContainer, request: CosmosRequest): CosmosReply {
-    const text = jsonBody(request)['query']
-    if (typeof text !== 'string') throw badRequest('The query text is missing.')
-    this.#parse(text)
-    const plan = {
-      partitionedQueryExecutionInfoVersion: 2,
-      queryInfo: {
-        distinctType: 'None',
-        top: null,
-        offset: null,
-        limit: null,
-        orderBy: [],
-        orderByExpressions: [],
-        groupByExpressions: [],
-        groupByAliases: [],
-        aggregates: [],
-        groupByAliasToAggregateType: {},
-        rewrittenQuery: '',
-        hasSelectValue: false,
-        hasNonStreamingOrderBy: false,
-      },
-      queryRanges: [{ min: '', max: 'FF', isMinInclusive: true, isMaxInclusive: false }],
-    }
-    return { status: 200, headers: containerHeaders(container), body: JSON.stringify(plan), charge: 0 }
+    this.#parse(queryText(jsonBody(request)))
+    return { status: 200, headers: containerHeaders(container), body: emptyPlan, charge: 0 }
   }
 
   #parse(text: string): Query {
@@ -130,3 +118,29 @@ export class QueryHandlers {
     return feedReply(container, page.results, page.continuation)
   }
 }
+
+const queryText = (body: JsonObject): string => {
+  const text = body['query']
+  if (typeof text !== 'string') throw badRequest('The query text is missing.')
+  return text
+}
+
+const emptyPlan = JSON.stringify({
+  partitionedQueryExecutionInfoVersion: 2,
+  queryInfo: {
+    distinctType: 'None',
+    top: null,
+    offset: null,
+    limit: null,
+    orderBy: [],
+    orderByExpressions: [],
+    groupByExpressions: [],
+    groupByAliases: [],
+    aggregates: [],
+    groupByAliasToAggregateType: {},
+    rewrittenQuery: '',
+    hasSelectValue: false,
+    hasNonStreamingOrderBy: false,
+  },
+  queryRanges: [{ min: '', max: 'FF', isMinInclusive: true, isMaxInclusive: false }],
+})

@@ -1,9 +1,8 @@
-import { containerNotFound, CosmosError } from '../cosmos-error.ts'
+import { containerNotFound, CosmosError, notFound } from '../cosmos-error.ts'
 import type { Catalog } from '../store/catalog.ts'
 import type { ItemContainer } from '../store/item-container.ts'
 import {
   accountReply,
-  databaseNamed,
   handleContainer,
   handleContainers,
   handleDatabase,
@@ -11,6 +10,7 @@ import {
   handlePartitionKeyRanges,
 } from './catalog-handlers.ts'
 import { header, isTrue, type CosmosReply, type CosmosRequest } from './exchange.ts'
+import { handleBatch, handleChangeFeed, handlePartitionDelete } from './feed-handlers.ts'
 import { handleItem, handleItemPost } from './item-handlers.ts'
 import { QueryHandlers } from './query-handlers.ts'
 
@@ -26,29 +26,39 @@ export class Router {
   }
 
   handle(request: CosmosRequest): CosmosReply {
-    const [dbs, databaseId, colls, containerId, feed, ...rest] = request.path.segments
+    const [dbs, databaseId, colls, containerId, feed] = request.path.segments
     if (dbs === undefined) return accountReply(this.#endpoint())
-    if (dbs !== 'dbs') throw unknownResource(request)
+    if (dbs !== 'dbs' || (colls !== undefined && colls !== 'colls')) throw unknownResource(request)
     if (databaseId === undefined) return handleDatabases(this.#catalog, request)
     const database = this.#catalog.databases.get(databaseId)
-    if (colls === undefined) return handleDatabase(this.#catalog, databaseNamed(this.#catalog, databaseId), request)
-    if (colls !== 'colls') throw unknownResource(request)
-    if (containerId === undefined)
-      return handleContainers(this.#catalog, databaseNamed(this.#catalog, databaseId), request)
-    const container = database?.containers.get(containerId)
-    if (database === undefined || container === undefined)
-      throw feed === undefined ? new CosmosError(404, 'Resource Not Found') : containerNotFound()
+    if (database === undefined) throw feed === undefined ? notFound() : containerNotFound()
+    if (colls === undefined) return handleDatabase(this.#catalog, database, request)
+    if (containerId === undefined) return handleContainers(this.#catalog, database, request)
+    const container = database.containers.get(containerId)
+    if (container === undefined) throw feed === undefined ? notFound() : containerNotFound()
     container.purgeExpired(request.nowMs)
     if (feed === undefined) return handleContainer(this.#catalog, database, container, request)
-    if (feed === 'pkranges' && rest.length === 0) return handlePartitionKeyRanges(container, request)
-    if (feed !== 'docs' || rest.length > 1) throw unknownResource(request)
-    return rest[0] === undefined ? this.#itemFeed(container, request) : handleItem(container, rest[0], request)
+    return this.#insideContainer(container, request)
+  }
+
+  #insideContainer(container: ItemContainer, request: CosmosRequest): CosmosReply {
+    const [feed, id, ...deeper] = request.path.segments.slice(4)
+    if (feed === 'docs' && id === undefined) return this.#itemFeed(container, request)
+    if (feed === 'docs' && id !== undefined && deeper.length === 0) return handleItem(container, id, request)
+    if (feed === 'pkranges' && id === undefined) return handlePartitionKeyRanges(container, request)
+    if (feed === 'operations' && id === 'partitionkeydelete' && request.method === 'POST')
+      return handlePartitionDelete(container, request)
+    throw unknownResource(request)
   }
 
   #itemFeed(container: ItemContainer, request: CosmosRequest): CosmosReply {
-    if (request.method === 'GET') return this.#queries.handleReadAll(container, request)
+    if (request.method === 'GET')
+      return header(request, 'a-im') === undefined
+        ? this.#queries.handleReadAll(container, request)
+        : handleChangeFeed(container, request)
     if (request.method !== 'POST') throw new CosmosError(405, `The method ${request.method} is not allowed on items.`)
     if (isTrue(request, 'x-ms-cosmos-is-query-plan-request')) return this.#queries.handlePlan(container, request)
+    if (isTrue(request, 'x-ms-cosmos-is-batch-request')) return handleBatch(container, request)
     const isQuery =
       isTrue(request, 'x-ms-documentdb-isquery') || header(request, 'content-type') === 'application/query+json'
     return isQuery ? this.#queries.handleQuery(container, request) : handleItemPost(container, request)

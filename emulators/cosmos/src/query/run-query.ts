@@ -4,14 +4,13 @@ import { compileQuery } from '../sql/compile-query.ts'
 import type { Parameters, Query } from '../sql/syntax.ts'
 import type { ItemContainer } from '../store/item-container.ts'
 import { jsonPath } from '../store/json-path.ts'
-import { afterPrefix } from '../partition-key.ts'
 import { decodeContinuation, encodeContinuation } from './continuation.ts'
 import { checkOrderBy, namesPath, unsupportedOrderBy } from './order-by-rules.ts'
 import { afterPosition, orderClause, positionOf, type SortPath } from './sort-keys.ts'
-import { pathOf, translateWhere, type Fragment } from './to-sqlite.ts'
-
-/** The items a query may see: all, one logical partition, or every partition under a hierarchical prefix. */
-export type PartitionScope = { type: 'all' } | { type: 'key' | 'prefix'; encoded: string }
+import { allOf, type Fragment } from './fragment.ts'
+import { chooseIndex } from './choose-index.ts'
+import { scopeCondition, type PartitionScope } from './partition-scope.ts'
+import { pathOf, translateWhere } from './to-sqlite.ts'
 
 export interface QueryRequest {
   query: Query
@@ -32,21 +31,13 @@ export interface Page {
 
 const maxPageBytes = 4 * 1024 * 1024
 
-export const scopeCondition = (scope: PartitionScope): Fragment => {
-  if (scope.type === 'all') return { sql: '', binds: [] }
-  if (scope.type === 'key') return { sql: 'pk = ?', binds: [scope.encoded] }
-  return { sql: '(pk >= ? AND pk < ?)', binds: [scope.encoded, afterPrefix(scope.encoded)] }
-}
-
-const allOf = (fragments: Fragment[]): Fragment => {
-  const used = fragments.filter(({ sql }) => sql !== '')
-  const sql = used.map((fragment) => fragment.sql).join(' AND ')
-  return { sql: sql === '' ? '' : ` WHERE ${sql}`, binds: used.flatMap(({ binds }) => binds) }
-}
+const whereClause = ({ sql }: Fragment): string => (sql === '' ? '' : ` WHERE ${sql}`)
 
 /** How a query is divided between SQLite (filter, order) and JavaScript (the rest). */
 interface Plan {
   filter: Fragment
+  /** `INDEXED BY …`, or nothing: SQLite's own choice. */
+  hint: string
   order: SortPath[]
   /** What JavaScript still runs over the rows: without the parts that SQLite has done. */
   rest: Query
@@ -61,7 +52,7 @@ const itemAlias = (query: Query): string | undefined => {
 const planQuery = (container: ItemContainer, request: QueryRequest): Plan => {
   const { query, parameters } = request
   const alias = itemAlias(query)
-  if (alias === undefined) return { filter: { sql: '', binds: [] }, order: [], rest: query }
+  if (alias === undefined) return { filter: scopeCondition(request.scope), hint: '', order: [], rest: query }
   const order = query.orderBy.map(({ expression, descending }) => {
     const path = pathOf(expression, alias)
     if (path === undefined || path.length === 0) throw unsupportedOrderBy(expression)
@@ -69,24 +60,23 @@ const planQuery = (container: ItemContainer, request: QueryRequest): Plan => {
   })
   checkOrderBy(container.definition, order)
   const where = translateWhere(query.where, alias, parameters)
-  container.indexes.used(new Set([...where.paths, ...order.map(({ path }) => path)]), container.itemCount)
+  const paths = [...where.filters.map(({ path }) => path), ...order.map(({ path }) => path)]
+  container.indexes.used(paths, container.itemCount)
   const [first] = order
   const dropsUndefined = order.length === 1 && first !== undefined && !namesPath(container.definition, first.path)
-  const defined = dropsUndefined ? `json_type(body, ${jsonTypePath(first)}) IS NOT NULL` : ''
-  const filter = { sql: [where.sql, defined].filter((sql) => sql !== '').join(' AND '), binds: where.binds }
-  return { filter, order, rest: { ...query, where: where.residual, orderBy: [] } }
+  const defined = dropsUndefined ? [{ sql: `json_type(body, ${jsonPath(first.path)}) IS NOT NULL`, binds: [] }] : []
+  const scope = scopeCondition(request.scope)
+  return {
+    filter: allOf([scope, ...where.filters, ...defined]),
+    hint: chooseIndex(container, scope, where.filters),
+    order,
+    rest: { ...query, where: where.residual, orderBy: [] },
+  }
 }
 
-const jsonTypePath = ({ path }: SortPath): string => jsonPath(path)
-
 const isCount = (query: Query): boolean => {
-  if (
-    query.sources.length !== 1 ||
-    query.where !== undefined ||
-    query.groupBy.length > 0 ||
-    query.select.type !== 'value'
-  )
-    return false
+  if (query.sources.length !== 1 || query.where !== undefined || query.groupBy.length > 0) return false
+  if (query.select.type !== 'value') return false
   const { expression } = query.select
   return expression.type === 'call' && expression.name === 'COUNT' && expression.arguments[0]?.type === 'literal'
 }
@@ -110,12 +100,12 @@ const collectPage = (container: ItemContainer, request: QueryRequest, plan: Plan
   const start = request.continuation === undefined ? undefined : decodeContinuation(request.continuation, request.text)
   const after =
     start !== undefined && 'position' in start ? afterPosition(order, start.position) : { sql: '', binds: [] }
-  const where = allOf([scopeCondition(request.scope), plan.filter, after])
+  const where = allOf([plan.filter, after])
   const raw = rest.select.type === 'star' && rest.where === undefined
   const run = compileQuery(rest, { parameters: request.parameters, nowMs: request.nowMs })
   // A limit lets SQLite keep only the best rows while sorting; with a residual condition it cannot know how many to keep.
   const limit = rest.where === undefined ? ` LIMIT ${request.maxItems + 1}` : ''
-  const sql = `SELECT seq, body FROM ${container.table}${where.sql} ORDER BY ${orderClause(order)}${limit}`
+  const sql = `SELECT seq, body FROM ${container.table}${plan.hint}${whereClause(where)} ORDER BY ${orderClause(order)}${limit}`
   const results: string[] = []
   let bytes = 0
   let last: { body: string; sequence: number } | undefined
@@ -144,12 +134,14 @@ const collectResults = (container: ItemContainer, request: QueryRequest, plan: P
   const start =
     request.continuation === undefined ? { skip: 0 } : decodeContinuation(request.continuation, request.text)
   const skip = 'skip' in start ? start.skip : 0
-  const where = allOf([scopeCondition(request.scope), plan.filter])
+  const where = plan.filter
   if (isCount(plan.rest)) {
-    const row = container.statement(`SELECT count(*) AS n FROM ${container.table}${where.sql}`).get(...where.binds)
+    const row = container
+      .statement(`SELECT count(*) AS n FROM ${container.table}${plan.hint}${whereClause(where)}`)
+      .get(...where.binds)
     return { results: [String(row?.['n'] ?? 0)], continuation: undefined }
   }
-  const sql = `SELECT body FROM ${container.table}${where.sql} ORDER BY ${orderClause(plan.order)}`
+  const sql = `SELECT body FROM ${container.table}${plan.hint}${whereClause(where)} ORDER BY ${orderClause(plan.order)}`
   const run = compileQuery(plan.rest, { parameters: request.parameters, nowMs: request.nowMs })
   const results: string[] = []
   let index = 0

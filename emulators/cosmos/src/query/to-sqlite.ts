@@ -1,22 +1,24 @@
 import type { SQLInputValue } from 'node:sqlite'
 import type { Value } from '../json.ts'
 import type { BinaryOperator, Expression, Parameters } from '../sql/syntax.ts'
+import { typeRank, type TypeRank } from '../sql/values.ts'
 import { isPlainKey } from '../store/json-path.ts'
 import { rankOf, valueOf, type Path } from '../store/path-indexes.ts'
+import type { Fragment } from './fragment.ts'
 
-export interface Fragment {
-  sql: string
-  binds: SQLInputValue[]
+/** A condition; `path` is set when an index on that path can find the rows that meet it. */
+export interface Filter extends Fragment {
+  path?: Path
 }
 
-export interface Translation extends Fragment {
+export interface Translation {
+  /** All of them must hold. */
+  filters: Filter[]
   /** What SQLite could not express; evaluated in JavaScript on the rows that are left. */
   residual: Expression | undefined
-  /** Paths an index would have helped with. */
-  paths: Path[]
 }
 
-const never: Fragment = { sql: '0', binds: [] }
+const never: Filter = { sql: '0', binds: [] }
 const flipped: Partial<Record<BinaryOperator, BinaryOperator>> = {
   '<': '>',
   '<=': '>=',
@@ -33,6 +35,16 @@ const negations: Partial<Record<BinaryOperator, BinaryOperator>> = {
   '=': '!=',
   '!=': '=',
 }
+const ranksOfTest: Record<string, string> = {
+  IS_NULL: '1',
+  IS_BOOL: '2',
+  IS_NUMBER: '3',
+  IS_STRING: '4',
+  IS_ARRAY: '5',
+  IS_OBJECT: '6',
+  IS_PRIMITIVE: '1, 2, 3, 4',
+  IS_DEFINED: '1, 2, 3, 4, 5, 6',
+}
 
 const minInt64 = -(2n ** 63n)
 const maxInt64 = 2n ** 63n - 1n
@@ -47,8 +59,25 @@ const numberBind = (value: number): SQLInputValue => {
   return decimal >= minInt64 && decimal <= maxInt64 ? decimal : value
 }
 
-/** Whether the text survives the trip through SQLite's JSON functions: no NUL, no lone surrogate. */
 const isPlainText = (text: string): boolean => !text.includes('\0') && text.isWellFormed()
+
+/** A scalar as SQLite takes it; undefined for text that its JSON functions mangle: NUL, lone surrogates. */
+const bindOf = (value: string | number): SQLInputValue | undefined => {
+  if (typeof value === 'number') return numberBind(value)
+  return isPlainText(value) ? value : undefined
+}
+
+const typed = (path: Path, rank: TypeRank, comparison: string, binds: SQLInputValue[]): Filter => ({
+  sql: `(${rankOf(path)} = ${rank} AND ${valueOf(path)} ${comparison})`,
+  binds,
+  path,
+})
+
+/** `x BETWEEN a AND b` as `x >= a` and `x <= b`. */
+const boundsOf = ({ value, low, high }: Extract<Expression, { type: 'between' }>): [Expression, Expression] => [
+  { type: 'binary', operator: '>=', left: value, right: low },
+  { type: 'binary', operator: '<=', left: value, right: high },
+]
 
 /** The property path of an expression over the item; undefined for anything else. */
 export const pathOf = (expression: Expression, alias: string): Path | undefined => {
@@ -66,7 +95,6 @@ export const pathOf = (expression: Expression, alias: string): Path | undefined 
  * every fragment only has to be right about being true: false, NULL and Cosmos's undefined all drop the row.
  */
 class Translator {
-  readonly paths: Path[] = []
   readonly #alias: string
   readonly #parameters: Parameters
 
@@ -75,7 +103,7 @@ class Translator {
     this.#parameters = parameters
   }
 
-  condition(expression: Expression, positive: boolean): Fragment | undefined {
+  condition(expression: Expression, positive: boolean): Filter | undefined {
     switch (expression.type) {
       case 'literal':
         return { sql: expression.value === positive ? '1' : '0', binds: [] }
@@ -84,20 +112,14 @@ class Translator {
       case 'binary':
         return this.#binary(expression, positive)
       case 'between': {
-        const { value, low, high } = expression
-        const bounds: Expression = {
-          type: 'binary',
-          operator: 'AND',
-          left: { type: 'binary', operator: '>=', left: value, right: low },
-          right: { type: 'binary', operator: '<=', left: value, right: high },
-        }
-        return this.condition(bounds, positive)
+        const [left, right] = boundsOf(expression)
+        return this.#binary({ type: 'binary', operator: 'AND', left, right }, positive)
       }
       case 'in':
         return this.#in(expression, positive)
       case 'member': {
         const path = this.#path(expression)
-        return path && { sql: `(${rankOf(path)} = 2 AND ${valueOf(path)} = ${positive ? 1 : 0})`, binds: [] }
+        return path && this.#equal(path, positive)
       }
       case 'call':
         return this.#call(expression, positive)
@@ -106,9 +128,8 @@ class Translator {
     }
   }
 
-  #binary(expression: Extract<Expression, { type: 'binary' }>, positive: boolean): Fragment | undefined {
-    const { left, right } = expression
-    let { operator } = expression
+  #binary(expression: Extract<Expression, { type: 'binary' }>, positive: boolean): Filter | undefined {
+    const { left, operator, right } = expression
     if (operator === 'AND' || operator === 'OR') {
       const a = this.condition(left, positive)
       const b = a && this.condition(right, positive)
@@ -121,14 +142,13 @@ class Translator {
     if (constant === undefined || path === undefined) return undefined
     const oriented = direct === undefined ? flipped[operator] : operator
     const effective = oriented !== undefined && !positive ? negations[oriented] : oriented
-    if (effective === undefined) return undefined
-    operator = effective
-    if (operator === '=') return this.#equal(path, constant.value)
-    if (operator === '!=') return this.#notEqual(path, this.#equal(path, constant.value), constant.value === undefined)
-    return this.#range(path, operator, constant.value)
+    if (effective === undefined || flipped[effective] === undefined) return undefined
+    if (effective === '=') return this.#equal(path, constant.value)
+    if (effective === '!=') return this.#notEqual(path, this.#equal(path, constant.value), constant.value === undefined)
+    return this.#compare(path, effective, constant.value)
   }
 
-  #in(expression: Extract<Expression, { type: 'in' }>, positive: boolean): Fragment | undefined {
+  #in(expression: Extract<Expression, { type: 'in' }>, positive: boolean): Filter | undefined {
     const path = this.#path(expression.value)
     if (path === undefined) return undefined
     const values: Value[] = []
@@ -141,17 +161,17 @@ class Translator {
     return positive ? any : this.#notEqual(path, any, values.includes(undefined))
   }
 
-  #anyOf(path: Path, values: readonly Value[]): Fragment | undefined {
-    const alternatives: Fragment[] = []
-    for (const [rank, type] of [
-      [3, 'number'],
-      [4, 'string'],
-    ] as const) {
-      const binds = values.filter((value) => typeof value === type) as (number | string)[]
-      if (binds.some((bind) => typeof bind === 'string' && !isPlainText(bind))) return undefined
-      if (binds.length === 0) continue
-      const sql = `${rankOf(path)} = ${rank} AND ${valueOf(path)} IN (${binds.map(() => '?').join(', ')})`
-      alternatives.push({ sql, binds: binds.map((bind) => (typeof bind === 'number' ? numberBind(bind) : bind)) })
+  #anyOf(path: Path, values: readonly Value[]): Filter | undefined {
+    const alternatives: Filter[] = []
+    for (const rank of [3, 4] as const) {
+      const binds: SQLInputValue[] = []
+      for (const value of values) {
+        if (typeRank(value) !== rank) continue
+        const bind = bindOf(value as string | number)
+        if (bind === undefined) return undefined
+        binds.push(bind)
+      }
+      if (binds.length > 0) alternatives.push(typed(path, rank, `IN (${binds.map(() => '?').join(', ')})`, binds))
     }
     for (const value of values) {
       if (typeof value === 'number' || typeof value === 'string') continue
@@ -159,56 +179,44 @@ class Translator {
       if (equal === undefined) return undefined
       alternatives.push(equal)
     }
-    if (alternatives.length === 0) return never
+    const [only, ...others] = alternatives
+    if (only === undefined || others.length === 0) return only ?? never
     return {
-      sql: `(${alternatives.map(({ sql }) => `(${sql})`).join(' OR ')})`,
+      sql: `(${alternatives.map(({ sql }) => sql).join(' OR ')})`,
       binds: alternatives.flatMap(({ binds }) => binds),
     }
   }
 
-  #equal(path: Path, value: Value): Fragment | undefined {
+  #equal(path: Path, value: Value): Filter | undefined {
     if (value === undefined) return never
-    if (value === null) return { sql: `(${rankOf(path)} = 1)`, binds: [] }
-    if (typeof value === 'boolean')
-      return { sql: `(${rankOf(path)} = 2 AND ${valueOf(path)} = ${Number(value)})`, binds: [] }
-    return typeof value === 'object' ? undefined : this.#range(path, '=', value)
+    if (value === null) return { sql: `(${rankOf(path)} = 1)`, binds: [], path }
+    if (typeof value === 'boolean') return typed(path, 2, `= ${Number(value)}`, [])
+    return typeof value === 'object' ? undefined : this.#compare(path, '=', value)
   }
 
   /** True when the property exists and `equal` is not true; `equal` is never NULL for a property that exists. */
-  #notEqual(path: Path, equal: Fragment | undefined, undefinedInvolved: boolean): Fragment | undefined {
+  #notEqual(path: Path, equal: Fragment | undefined, undefinedInvolved: boolean): Filter | undefined {
     if (undefinedInvolved) return never
     return equal && { sql: `(${rankOf(path)} IS NOT NULL AND NOT ${equal.sql})`, binds: equal.binds }
   }
 
-  #range(path: Path, operator: BinaryOperator, value: Value): Fragment | undefined {
-    if (typeof value === 'number')
-      return { sql: `(${rankOf(path)} = 3 AND ${valueOf(path)} ${operator} ?)`, binds: [numberBind(value)] }
-    if (typeof value === 'string') {
-      return isPlainText(value)
-        ? { sql: `(${rankOf(path)} = 4 AND ${valueOf(path)} ${operator} ?)`, binds: [value] }
-        : undefined
+  #compare(path: Path, operator: BinaryOperator, value: Value): Filter | undefined {
+    if (typeof value === 'number' || typeof value === 'string') {
+      const bind = bindOf(value)
+      return bind === undefined ? undefined : typed(path, typeof value === 'number' ? 3 : 4, `${operator} ?`, [bind])
     }
     return value === undefined || (typeof value === 'object' && value !== null) ? never : undefined
   }
 
-  #call(expression: Extract<Expression, { type: 'call' }>, positive: boolean): Fragment | undefined {
+  #call(expression: Extract<Expression, { type: 'call' }>, positive: boolean): Filter | undefined {
     const [subject, argument] = expression.arguments
     const path = subject && this.#path(subject)
     if (path === undefined) return undefined
     if (expression.arguments.length === 1) {
-      const ranks = {
-        IS_NULL: '1',
-        IS_BOOL: '2',
-        IS_NUMBER: '3',
-        IS_STRING: '4',
-        IS_ARRAY: '5',
-        IS_OBJECT: '6',
-        IS_PRIMITIVE: '1, 2, 3, 4',
-      }[expression.name]
-      if (expression.name === 'IS_DEFINED')
-        return { sql: `(${rankOf(path)} IS ${positive ? 'NOT ' : ''}NULL)`, binds: [] }
-      if (ranks === undefined) return undefined
-      return { sql: `(ifnull(${rankOf(path)}, 0) ${positive ? 'IN' : 'NOT IN'} (${ranks}))`, binds: [] }
+      const ranks = ranksOfTest[expression.name]
+      return ranks === undefined
+        ? undefined
+        : { sql: `(ifnull(${rankOf(path)}, 0) ${positive ? 'IN' : 'NOT IN'} (${ranks}))`, binds: [] }
     }
     const constant = argument && this.#constant(argument)
     if (expression.arguments.length !== 2 || constant === undefined) return undefined
@@ -219,20 +227,17 @@ class Translator {
     if (expression.name === 'STARTSWITH') {
       const starts = `substr(${valueOf(path)}, 1, length(?)) = ?`
       return positive
-        ? { sql: `(${text} AND ${valueOf(path)} >= ? AND ${starts})`, binds: [value, value, value] }
+        ? { sql: `(${text} AND ${valueOf(path)} >= ? AND ${starts})`, binds: [value, value, value], path }
         : { sql: `(${text} AND NOT ${starts})`, binds: [value, value] }
     }
-    if (expression.name === 'CONTAINS')
-      return { sql: `(${text} AND instr(${valueOf(path)}, ?) ${positive ? '>' : '='} 0)`, binds: [value] }
-    return undefined
+    if (expression.name !== 'CONTAINS') return undefined
+    return { sql: `(${text} AND instr(${valueOf(path)}, ?) ${positive ? '>' : '='} 0)`, binds: [value] }
   }
 
   /** A path with at least one step: the item itself is never compared in SQL. */
   #path(expression: Expression): Path | undefined {
     const path = pathOf(expression, this.#alias)
-    if (path === undefined || path.length === 0) return undefined
-    this.paths.push(path)
-    return path
+    return path === undefined || path.length === 0 ? undefined : path
   }
 
   #constant(expression: Expression): { value: Value } | undefined {
@@ -244,27 +249,23 @@ class Translator {
   }
 }
 
-const conjuncts = (expression: Expression): Expression[] =>
-  expression.type === 'binary' && expression.operator === 'AND'
-    ? [...conjuncts(expression.left), ...conjuncts(expression.right)]
-    : [expression]
+const conjuncts = (expression: Expression): Expression[] => {
+  if (expression.type === 'between') return boundsOf(expression)
+  if (expression.type !== 'binary' || expression.operator !== 'AND') return [expression]
+  return [...conjuncts(expression.left), ...conjuncts(expression.right)]
+}
 
 /** Splits a condition on the item called `alias` into what SQLite can filter and the rest. */
 export const translateWhere = (where: Expression | undefined, alias: string, parameters: Parameters): Translation => {
   const translator = new Translator(alias, parameters)
-  const fragments: Fragment[] = []
+  const filters: Filter[] = []
   let residual: Expression | undefined
   for (const conjunct of where === undefined ? [] : conjuncts(where)) {
-    const fragment = translator.condition(conjunct, true)
-    if (fragment !== undefined) fragments.push(fragment)
+    const filter = translator.condition(conjunct, true)
+    if (filter !== undefined) filters.push(filter)
     else
       residual =
         residual === undefined ? conjunct : { type: 'binary', operator: 'AND', left: residual, right: conjunct }
   }
-  return {
-    sql: fragments.map(({ sql }) => sql).join(' AND '),
-    binds: fragments.flatMap(({ binds }) => binds),
-    residual,
-    paths: translator.paths,
-  }
+  return { filters, residual }
 }

@@ -144,14 +144,19 @@ export const compileExpression = (expression: Expression, scope: Scope): Evaluat
       const properties = expression.properties.map(({ key, value }) => [key, compileExpression(value, scope)] as const)
       return (slots) => objectOf(properties, slots)
     }
-    case 'exists':
-    case 'array-subquery':
-    case 'scalar-subquery': {
-      const rows = scope.compileSubquery(expression.query, scope)
-      if (expression.type === 'array-subquery') return (slots) => [...rows(slots)] as Json[]
-      if (expression.type === 'scalar-subquery') return (slots) => rows(slots)[Symbol.iterator]().next().value as Value
-      return (slots) => rows(slots)[Symbol.iterator]().next().done !== true
-    }
+    default:
+      return compileSubqueryExpression(expression, scope)
+  }
+}
+
+const compileSubqueryExpression = (expression: Extract<Expression, { query: Query }>, scope: Scope): Evaluate => {
+  const rows = scope.compileSubquery(expression.query, scope)
+  if (expression.type === 'array-subquery') return (slots) => [...rows(slots)] as Json[]
+  const first = (slots: Slots): IteratorResult<Value, unknown> => rows(slots)[Symbol.iterator]().next()
+  if (expression.type === 'exists') return (slots) => first(slots).done !== true
+  return (slots) => {
+    const result = first(slots)
+    return result.done === true ? undefined : result.value
   }
 }
 

@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import { badRequest } from '../cosmos-error.ts'
+import { badRequest, tooLarge } from '../cosmos-error.ts'
 import type { JsonObject } from '../json.ts'
 import { encodePartitionKey, type PartitionKeyComponent } from '../partition-key.ts'
 import { containerRid, databaseRid, etagOf, itemRids } from '../resource-id.ts'
@@ -26,6 +26,7 @@ export interface ContainerRow {
 }
 
 const systemProperties = ['_rid', '_self', '_etag', '_attachments', '_ts', '_lsn'] as const
+const maxItemBytes = 2 * 1024 * 1024
 const maxTtlSeconds = 2_147_483_647
 const maxCachedStatements = 200
 
@@ -205,6 +206,8 @@ export class ItemContainer {
     const seconds = Math.floor(nowMs / 1000)
     const rid = this.#itemRid(sequence)
     const text = JSON.stringify(item).slice(0, -1)
+    // Any UTF-16 unit takes at most three bytes, so most items need no count.
+    if (text.length * 3 > maxItemBytes && Buffer.byteLength(text) > maxItemBytes) throw tooLarge()
     const etag = JSON.stringify(etagOf(lsn, seconds))
     const system = `"_rid":"${rid}","_self":"${this.self}docs/${rid}/","_etag":${etag},"_attachments":"attachments/","_ts":${seconds}`
     return { sequence, lsn, seconds, body: `${text}${text.length > 1 ? ',' : ''}${system}}` }

@@ -24,41 +24,47 @@ export class PathIndexes {
   readonly #commit: GroupCommit
   readonly #table: string
   readonly #uses = new Map<string, number>()
-  #created: number
+  readonly #names = new Map<string, string>()
 
   constructor(database: DatabaseSync, commit: GroupCommit, table: string) {
     this.#database = database
     this.#commit = commit
     this.#table = table
-    const existing = database
-      .prepare(`SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE ?`)
-      .all(`path_${table}_%`)
-    this.#created = existing.length
+    const prefix = `path_${table}_`
+    for (const { name } of database
+      .prepare(`SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?`)
+      .all(table)) {
+      const index = String(name)
+      if (index.startsWith(prefix)) this.#names.set(Buffer.from(index.slice(prefix.length), 'hex').toString(), index)
+    }
+  }
+
+  get count(): number {
+    return this.#names.size
+  }
+
+  /** The index on this path, if there is one yet. */
+  nameOf(path: Path): string | undefined {
+    return this.#names.get(jsonPath(path))
   }
 
   /** Counts one use of these paths in a filter or an order; builds what became worth it while the table is still small. */
-  used(paths: Iterable<Path>, itemCount: number): void {
+  used(paths: Iterable<Path | undefined>, itemCount: number): void {
     if (itemCount < itemsBeforeIndexing) return
     for (const path of paths) {
+      if (path === undefined) continue
       const key = jsonPath(path)
       const uses = (this.#uses.get(key) ?? 0) + 1
       if (uses > usesBeforeIndexing) continue
       this.#uses.set(key, uses)
-      if (uses === usesBeforeIndexing && this.#created < maxIndexes) this.#create(path, key)
+      if (uses === usesBeforeIndexing && this.#names.size < maxIndexes && !this.#names.has(key)) this.#create(path, key)
     }
   }
 
   #create(path: Path, key: string): void {
     this.#commit.begin()
     const name = `path_${this.#table}_${Buffer.from(key).toString('hex')}`
-    const before = this.#count()
     this.#database.exec(`CREATE INDEX IF NOT EXISTS "${name}" ON ${this.#table} (${rankOf(path)}, ${valueOf(path)})`)
-    this.#created += this.#count() - before
-  }
-
-  #count(): number {
-    return Number(
-      this.#database.prepare(`SELECT count(*) AS n FROM sqlite_schema WHERE type = 'index'`).get()?.['n'] ?? 0,
-    )
+    this.#names.set(key, name)
   }
 }

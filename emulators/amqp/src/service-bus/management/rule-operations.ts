@@ -8,7 +8,7 @@ import type { Subscription } from '../topic.ts'
 import { record } from './request-fields.ts'
 
 // Descriptors of the described lists in which rules travel.
-const codes = { rule: 0x13700000004, sql: 0x137000006, always: 0x137000007, never: 0x137000008, correlation: 0x137000009, emptyAction: 0x13700000005, action: 0x13700000006 }
+const codes = { rule: 0x13700000004, sql: 0x1370000006, always: 0x1370000007, never: 0x1370000008, correlation: 0x1370000009, emptyAction: 0x13700000005, action: 0x13700000006 }
 
 const subscriptionOf = (entity: Entity): Subscription => {
   if (entity.kind !== 'subscription') throw notAllowed('Only subscriptions have rules.')

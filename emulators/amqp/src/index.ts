@@ -1,0 +1,2 @@
+export { startAmqpEmulator } from './start-amqp-emulator.ts'
+export type { AmqpEmulator, AmqpEmulatorOptions } from './start-amqp-emulator.ts'

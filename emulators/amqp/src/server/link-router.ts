@@ -1,0 +1,112 @@
+import { BrokerError, entityNotFound, unauthorized } from '../broker-error.ts'
+import type { AccessKey, AccessRight } from '../config/access-key.ts'
+import type { EventHubs } from '../event-hubs/event-hubs.ts'
+import type { Namespace } from '../service-bus/namespace.ts'
+import { acceptAttach, addressOf, holdAttach, refuseAttach, resumeAttach } from './attach.ts'
+import { putToken } from './cbs.ts'
+import { eventHubsManagement, openEventConsumer, openEventIngress } from './event-hubs-links.ts'
+import type { Peer } from './peer.ts'
+import { ReplyLink, serveRequests, type RequestHandler } from './request-link.ts'
+import type { RheaReceiver, RheaSender } from './rhea-internals.ts'
+import { allows, entityPath } from './sas-token.ts'
+import { managementHandler, openConsumer, openIngress, type LinkContext } from './service-bus-links.ts'
+
+const management = '$management'
+const requestBytes = 4 * 1024 * 1024
+
+type Parts = { context: LinkContext; namespace: Namespace; eventHubs: EventHubs; keys: { serviceBus: AccessKey[]; eventHubs: AccessKey[] } }
+
+/** Decides what each link that a client attaches is connected to. */
+export class LinkRouter {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** The client sends. */
+  attachReceiver(peer: Peer, receiver: RheaReceiver): void {
+    this.#attach(receiver, entityPath(addressOf(receiver, 'target') ?? ''), (address) => {
+      const { context, namespace, eventHubs } = this.#parts
+      const requests = this.#requestHandler(peer, address)
+      if (requests !== undefined) {
+        acceptAttach(receiver)
+        const replyLink = (replyTo: string): ReplyLink | undefined => peer.replyLinks.get(replyTo)
+        serveRequests({ ...context, receiver, handle: requests, replyLink, path: ownerOf(address), maxBytes: requestBytes })
+        return
+      }
+      this.#authorize(peer, address, 'Send')
+      if (this.#isEventHub(peer, address)) openEventIngress(context, eventHubs, address, receiver)
+      else openIngress(context, namespace.resolve(address), receiver)
+    })
+  }
+
+  /** The client receives. */
+  attachSender(peer: Peer, sender: RheaSender): void {
+    this.#attach(sender, entityPath(addressOf(sender, 'source') ?? ''), (address) => {
+      const { context, namespace, eventHubs } = this.#parts
+      if (isRequestNode(address)) {
+        acceptAttach(sender)
+        const replies = new ReplyLink(sender)
+        // $cbs clients answer to the link's name, $management clients to its target.
+        const names = [sender.name, addressOf(sender, 'target')].filter((name) => name !== undefined)
+        for (const name of names) peer.replyLinks.set(name, replies)
+        sender.once('sender_close', () => names.forEach((name) => peer.replyLinks.delete(name)))
+        return
+      }
+      this.#authorize(peer, address, 'Listen')
+      if (this.#isEventHub(peer, address)) openEventConsumer(context, peer, eventHubs, address, sender)
+      else openConsumer(context, peer, namespace.resolve(address), sender)
+    })
+  }
+
+  #attach(link: RheaReceiver | RheaSender, address: string, open: (address: string) => void): void {
+    const { faults, clock } = this.#parts.context
+    const attempt = (): void => {
+      try {
+        if (address === '') throw entityNotFound('')
+        if (address !== '$cbs') faults.check('attach', ownerOf(address))
+        open(address)
+      } catch (error) {
+        refuseAttach(link, error instanceof BrokerError ? error : new BrokerError('amqp:internal-error', String(error)))
+      }
+    }
+    const delayMs = address === '$cbs' ? 0 : faults.delayMs('attach', ownerOf(address))
+    if (delayMs === 0) {
+      attempt()
+      return
+    }
+    holdAttach(link)
+    clock.after(delayMs, () => {
+      attempt()
+      if (link.is_remote_open()) resumeAttach(link)
+    })
+  }
+
+  #requestHandler(peer: Peer, address: string): RequestHandler | undefined {
+    const { context, namespace, eventHubs, keys } = this.#parts
+    if (address === '$cbs') return (request) => putToken(peer, [...keys.serviceBus, ...keys.eventHubs], context.clock, request)
+    if (!isRequestNode(address)) return undefined
+    const owner = ownerOf(address)
+    this.#authorize(peer, owner, 'Listen')
+    if (owner === '' || this.#isEventHub(peer, owner)) return eventHubsManagement(eventHubs, context.clock)
+    return managementHandler(context, namespace, namespace.resolve(owner))
+  }
+
+  #isEventHub(peer: Peer, address: string): boolean {
+    const { namespace, eventHubs } = this.#parts
+    if (!eventHubs.has(address)) return peer.isEventHubsClient && !namespace.has(address)
+    return peer.isEventHubsClient || !namespace.has(address)
+  }
+
+  #authorize(peer: Peer, address: string, right: AccessRight): void {
+    const { context, namespace, keys } = this.#parts
+    const needed = peer.isEventHubsClient || !namespace.has(address.replace(/\/\$.*$/, '')) ? keys.eventHubs : keys.serviceBus
+    if (needed.length === 0 || allows(peer.claims, address, right, context.clock.now())) return
+    throw unauthorized(`Unauthorized access. '${right}' claim(s) are required to perform this operation on '${address}'.`)
+  }
+}
+
+const isRequestNode = (address: string): boolean => address === '$cbs' || address === management || address.toLowerCase().endsWith(`/${management}`)
+
+const ownerOf = (address: string): string => address.replace(/\/?\$management$/i, '')

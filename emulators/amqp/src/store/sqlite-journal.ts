@@ -1,0 +1,144 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { Journal, RestoreVisitor } from './journal.ts'
+import { eventColumns, eventOfRow, messageColumns, messageOfRow } from './sqlite-rows.ts'
+import { prepareSchema } from './sqlite-schema.ts'
+
+const sql = {
+  findEntity: 'SELECT id FROM entities WHERE path = ?',
+  addEntity: 'INSERT INTO entities (path) VALUES (?)',
+  insertMessage: `INSERT INTO messages VALUES (${Array.from({ length: 20 }, () => '?').join(', ')})`,
+  updateMessage: 'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ? WHERE id = ?',
+  replaceMessage: 'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ?, bare = ? WHERE id = ?',
+  removeMessage: 'DELETE FROM messages WHERE id = ?',
+  saveSequence: 'INSERT INTO sequences VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET last = excluded.last',
+  saveSession: 'INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (entity, id) DO UPDATE SET state = excluded.state',
+  removeSession: 'DELETE FROM sessions WHERE entity = ? AND id = ?',
+  saveDuplicate: 'INSERT INTO duplicates VALUES (?, ?, ?) ON CONFLICT (entity, message_id) DO UPDATE SET until = excluded.until',
+  removeRules: 'DELETE FROM rules WHERE entity = ?',
+  noteRules: 'INSERT OR IGNORE INTO changed_rules VALUES (?)',
+  addRule: 'INSERT INTO rules VALUES (?, ?, ?, ?)',
+  appendEvent: `INSERT INTO events VALUES (${Array.from({ length: 8 }, () => '?').join(', ')})`,
+  removeEvents: 'DELETE FROM events WHERE partition = ? AND sequence < ?',
+} as const
+
+/**
+ * The journal of an emulator with a data directory. Changes run at once inside one open transaction; it is committed at
+ * the end of the event-loop turn, so everything that arrived in one turn shares a commit.
+ * @throws Error when the directory cannot be used
+ */
+export const sqliteJournal = (directory: string, now: () => number): Journal => {
+  mkdirSync(directory, { recursive: true })
+  const database = new DatabaseSync(join(directory, 'messages.db'))
+  prepareSchema(database)
+  const run = prepareAll(database)
+  const sequences = new Map<number, number>()
+  let waiting: (() => void)[] = []
+  let isOpen = false
+
+  const commit = (): void => {
+    if (!isOpen) return
+    for (const [entity, last] of sequences) run.saveSequence.run(entity, last)
+    sequences.clear()
+    database.exec('COMMIT')
+    isOpen = false
+    const committed = waiting
+    waiting = []
+    for (const callback of committed) callback()
+  }
+  const begin = (): void => {
+    if (isOpen) return
+    isOpen = true
+    database.exec('BEGIN')
+    setImmediate(() => {
+      if (database.isOpen) commit()
+    })
+  }
+
+  return {
+    entityId(path) {
+      const known = run.findEntity.get(path)?.['id']
+      return known === undefined ? Number(run.addEntity.run(path).lastInsertRowid) : Number(known)
+    },
+    insertMessage(entity, message) {
+      begin()
+      run.insertMessage.run(...messageColumns(entity, message))
+    },
+    updateMessage(message) {
+      begin()
+      run.updateMessage.run(message.state, message.deliveryCount, message.lock?.id ?? null, message.lock?.lockedUntilMs ?? null, message.rowId)
+    },
+    replaceMessage(message) {
+      begin()
+      run.replaceMessage.run(message.state, message.deliveryCount, message.lock?.id ?? null, message.lock?.lockedUntilMs ?? null, message.bare, message.rowId)
+    },
+    removeMessage(rowId) {
+      begin()
+      run.removeMessage.run(rowId)
+    },
+    saveSequence(entity, last) {
+      begin()
+      sequences.set(entity, last)
+    },
+    saveSessionState(entity, sessionId, state) {
+      begin()
+      if (state === undefined) run.removeSession.run(entity, sessionId)
+      else run.saveSession.run(entity, sessionId, state)
+    },
+    saveDuplicate(entity, messageId, untilMs) {
+      begin()
+      run.saveDuplicate.run(entity, messageId, untilMs)
+    },
+    saveRules(entity, rules) {
+      begin()
+      run.removeRules.run(entity)
+      run.noteRules.run(entity)
+      for (const [position, { name, definition }] of rules.entries()) run.addRule.run(entity, position, name, definition)
+    },
+    appendEvent(partition, event) {
+      begin()
+      run.appendEvent.run(...eventColumns(partition, event))
+    },
+    removeEventsBefore(partition, sequenceNumber) {
+      begin()
+      run.removeEvents.run(partition, sequenceNumber)
+    },
+    afterCommit(callback) {
+      if (isOpen) waiting.push(callback)
+      else callback()
+    },
+    restore(visitor) {
+      restoreAll(database, visitor, now())
+    },
+    reset() {
+      commit()
+      database.exec('DELETE FROM messages; DELETE FROM sessions; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events;')
+    },
+    close() {
+      commit()
+      database.close()
+    },
+  }
+}
+
+const prepareAll = (database: DatabaseSync): Record<keyof typeof sql, StatementSync> =>
+  Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Record<keyof typeof sql, StatementSync>
+
+const restoreAll = (database: DatabaseSync, visitor: RestoreVisitor, now: number): void => {
+  database.exec("INSERT INTO meta VALUES ('run', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
+  visitor.run(Number(database.prepare("SELECT value FROM meta WHERE name = 'run'").get()?.['value']))
+  for (const row of database.prepare('SELECT * FROM sequences').iterate()) visitor.sequence(Number(row['entity']), Number(row['last']))
+  // Unlocked messages first, by age; then the locked ones by expiry, which is the order that the queues rely on.
+  for (const row of database.prepare('SELECT * FROM messages ORDER BY locked_until, id').iterate()) visitor.message(Number(row['entity']), messageOfRow(row))
+  for (const row of database.prepare('SELECT * FROM sessions').iterate()) {
+    visitor.sessionState({ entity: Number(row['entity']), sessionId: String(row['id']), state: Buffer.from(row['state'] as Uint8Array) })
+  }
+  database.prepare('DELETE FROM duplicates WHERE until <= ?').run(now)
+  for (const row of database.prepare('SELECT * FROM duplicates ORDER BY until').iterate()) visitor.duplicate(Number(row['entity']), String(row['message_id']), Number(row['until']))
+  const rules = database.prepare('SELECT name, definition FROM rules WHERE entity = ? ORDER BY position')
+  for (const { entity } of database.prepare('SELECT entity FROM changed_rules').all()) {
+    visitor.rules(Number(entity), rules.all(Number(entity)).map((row) => ({ name: String(row['name']), definition: String(row['definition']) })))
+  }
+  for (const row of database.prepare('SELECT * FROM events ORDER BY partition, sequence').iterate()) visitor.event(Number(row['partition']), eventOfRow(row))
+}

@@ -1,0 +1,77 @@
+import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
+import type { BrokeredMessage, MessageState } from '../service-bus/brokered-message.ts'
+import type { StoredEvent } from './journal.ts'
+
+type Row = Record<string, SQLOutputValue>
+
+const bytes = (value: SQLOutputValue | undefined): Buffer => (value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.alloc(0))
+const text = (value: SQLOutputValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined)
+const number = (value: SQLOutputValue | undefined): number => Number(value ?? 0)
+const optional = (value: SQLOutputValue | undefined): number | undefined => (value === null || value === undefined ? undefined : Number(value))
+
+/** The values of a message in the order of the table's columns. */
+export const messageColumns = (entity: number, message: BrokeredMessage): SQLInputValue[] => [
+  message.rowId,
+  entity,
+  message.sequenceNumber,
+  message.enqueuedSequenceNumber,
+  message.enqueuedAtMs,
+  message.expiresAtMs === Infinity ? null : message.expiresAtMs,
+  message.ttlMs ?? null,
+  message.scheduledAtMs ?? null,
+  message.state,
+  message.deliveryCount,
+  message.deadLetterSource ?? null,
+  message.messageId,
+  message.sessionId ?? null,
+  message.durable ? 1 : 0,
+  message.priority,
+  message.annotationCount,
+  message.annotations,
+  message.lock?.id ?? null,
+  message.lock?.lockedUntilMs ?? null,
+  message.bare,
+]
+
+export const messageOfRow = (row: Row): BrokeredMessage => ({
+  rowId: number(row['id']),
+  sequenceNumber: number(row['sequence']),
+  enqueuedSequenceNumber: number(row['enqueued_sequence']),
+  enqueuedAtMs: number(row['enqueued_at']),
+  expiresAtMs: optional(row['expires_at']) ?? Infinity,
+  ttlMs: optional(row['ttl']),
+  scheduledAtMs: optional(row['scheduled_at']),
+  state: (text(row['state']) ?? 'active') as MessageState,
+  deliveryCount: number(row['delivery_count']),
+  deadLetterSource: text(row['dead_letter_source']),
+  messageId: text(row['message_id']) ?? '',
+  sessionId: text(row['session_id']),
+  durable: number(row['durable']) === 1,
+  priority: number(row['priority']),
+  annotations: bytes(row['annotations']),
+  annotationCount: number(row['annotation_count']),
+  bare: bytes(row['bare']),
+  lock: row['lock_id'] === null ? undefined : { id: number(row['lock_id']), lockedUntilMs: number(row['locked_until']), owner: undefined },
+})
+
+/** The values of an event in the order of the table's columns. */
+export const eventColumns = (partition: number, event: StoredEvent): SQLInputValue[] => [
+  partition,
+  event.sequenceNumber,
+  event.offset,
+  event.enqueuedAtMs,
+  event.partitionKey ?? null,
+  event.annotationCount,
+  event.annotations,
+  event.bare,
+]
+
+export const eventOfRow = (row: Row): StoredEvent => ({
+  sequenceNumber: number(row['sequence']),
+  offset: number(row['position']),
+  enqueuedAtMs: number(row['enqueued_at']),
+  partitionKey: text(row['partition_key']),
+  annotationCount: number(row['annotation_count']),
+  annotations: bytes(row['annotations']),
+  bare: bytes(row['bare']),
+})

@@ -1,0 +1,2 @@
+export { createExecution, type ExecutionOptions } from './execution.ts'
+export type { Execution, Outcome, RunInput } from './execution-types.ts'

@@ -1,0 +1,41 @@
+import { AppError } from '@sluice/errors'
+import type { Context } from './context.ts'
+import type { ListInput } from './ledger-types.ts'
+import type { RowSummary } from './row.ts'
+
+const fields = [
+  ...['id', 'tenant', 'schema', 'status', 'fence', 'beat', 'attempts', 'key', 'lane', 'line', 'via', 'published'],
+  ...['reply_to', 'reply_to_session_id', 'traceparent', 'not_before', 'deadline'],
+  ...['accepted_at', 'updated_at', 'started_at', 'first_started_at', 'finished_at'],
+] satisfies (keyof RowSummary)[]
+const selected = fields.map((name) => `c.${name}`).join(', ')
+
+const older = 'AND (c.accepted_at < @at OR (c.accepted_at = @at AND c.id < @id))'
+// Cosmos serves an order over several paths from a composite index that begins with the filtered one.
+const order = 'ORDER BY c.tenant ASC, c.accepted_at DESC, c.id DESC'
+
+/** See Ledger.list. A page begins after a position, not at an offset, so rows that come in meanwhile shift nothing. */
+export async function list({ rows }: Context, tenant: string, { status, limit, continuation }: ListInput) {
+  const from = continuation === undefined ? undefined : positionOf(continuation)
+  const page = await rows.query<RowSummary>({
+    sql: [
+      `SELECT ${selected} FROM c WHERE c.tenant = @tenant`,
+      status === undefined ? '' : 'AND c.status = @status',
+      from === undefined ? '' : older,
+      order,
+    ].join(' '),
+    parameters: { tenant, ...(status === undefined ? {} : { status }), ...from },
+    limit: limit + 1,
+  })
+  const shown = page.slice(0, limit)
+  const last = shown.at(-1)
+  return last === undefined || page.length <= limit ? { rows: shown } : { rows: shown, continuation: tokenOf(last) }
+}
+
+const tokenOf = ({ accepted_at, id }: RowSummary) => Buffer.from(`${accepted_at} ${id}`).toString('base64url')
+
+function positionOf(token: string): { at: string; id: string } {
+  const [at, id, ...rest] = Buffer.from(token, 'base64url').toString().split(' ')
+  if (at !== undefined && id !== undefined && rest.length === 0 && Number.isFinite(Date.parse(at))) return { at, id }
+  throw new AppError('invalid_line', 'continuation: not a token that a list returned', { param: 'continuation' })
+}

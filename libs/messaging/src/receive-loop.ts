@@ -1,0 +1,248 @@
+import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
+import { AppError } from '@sluice/errors'
+import { type Clock, type Slot, type SlotPool, sleep, systemClock, withDeadline } from '@sluice/resilience'
+import type { Logger, Metrics } from '@sluice/telemetry'
+import { type Delivery, toDelivery } from './delivery.ts'
+import { LockDuration } from './lock-duration.ts'
+import { LockRenewer } from './lock-renewer.ts'
+import { createLoopMetrics } from './loop-metrics.ts'
+import { Outage } from './outage.ts'
+import { createReceiver, ReceiveLink, type ReceiveSource } from './receive-link.ts'
+import { runHandler } from './run-handler.ts'
+import type { ServiceBus } from './service-bus.ts'
+import { settle } from './settle.ts'
+import { retry, type Settlement, settlementOf, type Untouched } from './settlement.ts'
+import { translateServiceBus } from './translate-error.ts'
+
+export type ReceiveLoopOptions = ReceiveSource & {
+  serviceBus: ServiceBus
+  /** Bounds the messages in flight. It may be shared: at most half of it is held in readiness for messages. */
+  pool: SlotPool
+  /** Decides about one delivery. What it throws is turned into a settlement by the error's disposition. */
+  handle(delivery: Delivery, signal: AbortSignal): Promise<Settlement>
+  /** After which the handler's signal aborts with `deadline_exceeded`. */
+  handlerDeadlineMs: number
+  /** The longest that a message given back by `retry` is kept locked; see {@link Settlement}. 5 s unless given. */
+  retryHoldMs?: number
+  logger: Logger
+  metrics: Metrics
+  clock?: Clock
+}
+
+export type ReceiveLoopState = 'starting' | 'running' | 'paused' | 'draining' | 'stopped'
+
+const maxLinks = 8
+const afterAbortMs = 2000
+const closeDeadlineMs = 2000
+
+/**
+ * Receives from one queue or subscription, and for every delivery does the same five things in the same order: a slot, a
+ * lock that is kept, a handler, one settlement, the slot back.
+ *
+ *   starting ──► running ◄──► paused
+ *      │            │            │
+ *      └────────────┴─► draining ◄┘ ──► stopped
+ *
+ * starting  nothing received yet
+ * running   receiving; each credit at the broker stands for a slot that is already taken
+ * paused    credits and their slots given back; handlers go on
+ * draining  what still arrives is abandoned; handlers finish, and are aborted at the deadline
+ * stopped   nothing in flight, no lock renewed, links closed
+ *
+ * There is no failed state: what keeps the loop from receiving is tried again for ever and reported by `check`.
+ *
+ * Three things end separately. Receiving ends with `pause` and `drain`. A handler is aborted by its own deadline, by the
+ * loss of its lock or by the deadline of the drain. A settlement is aborted by nothing: it is tried for as long as the
+ * lock holds, and never more than one is decided for a lock.
+ */
+export class ReceiveLoop {
+  #state: ReceiveLoopState = 'starting'
+  readonly #options: ReceiveLoopOptions
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #metrics: ReturnType<typeof createLoopMetrics>
+  readonly #links: ReceiveLink[]
+  /** Settles and renews for all links, so that they can go while messages are in flight. It never has a link of its own. */
+  readonly #settler: ServiceBusReceiver
+  readonly #renewer: LockRenewer
+  readonly #lockDuration = new LockDuration()
+  readonly #outage: Outage
+  readonly #inFlight = new Set<Promise<void>>()
+  readonly #draining = new AbortController()
+  readonly #shutdown = new AbortController()
+  #held = 0
+  #drained: Promise<void> | undefined
+
+  constructor(options: ReceiveLoopOptions) {
+    const { serviceBus, pool, metrics, clock = systemClock } = options
+    const entity = 'queue' in options ? options.queue : `${options.topic}/${options.subscription}`
+    this.#options = options
+    this.#clock = clock
+    this.#logger = options.logger.child({ entity })
+    this.#metrics = createLoopMetrics(metrics, entity)
+    this.#renewer = new LockRenewer(clock)
+    this.#outage = new Outage(clock, this.#logger)
+    this.#settler = createReceiver(serviceBus, options)
+    this.#links = Array.from({ length: Math.max(1, Math.min(maxLinks, Math.floor(pool.size / 2))) }, () => {
+      const deliver = (message: ServiceBusReceivedMessage, slot: Slot) => this.#deliver(message, slot)
+      const failed = (error: Error) => this.#outage.failed(error)
+      return new ReceiveLink({ receiver: createReceiver(serviceBus, options), pool, deliver, failed })
+    })
+  }
+
+  get state(): ReceiveLoopState {
+    return this.#state
+  }
+
+  /** Begins to receive; a broker that cannot be reached is waited for. */
+  start(): void {
+    if (this.#enter('running', 'starting')) for (const link of this.#links) link.open()
+  }
+
+  /** Stops receiving until `resume`; resolves when no further message can come. */
+  async pause(): Promise<void> {
+    if (this.#enter('paused', 'running')) await this.#suspendLinks()
+  }
+
+  resume(): void {
+    if (this.#enter('running', 'paused')) for (const link of this.#links) link.open()
+  }
+
+  /** For readiness. @throws AppError `queue_unavailable` while the broker does not let this loop receive */
+  async check(): Promise<void> {
+    if (this.#outage.error !== undefined) throw translateServiceBus(this.#outage.error, 'receive')
+  }
+
+  /**
+   * Stops for good: receiving, then handlers and their settlements, then renewals, then links. Handlers get `deadlineMs`,
+   * and two seconds more to settle after they were aborted; what is still in flight then comes again when its lock ends.
+   */
+  drain(deadlineMs: number): Promise<void> {
+    this.#drained ??= this.#drain(deadlineMs)
+    return this.#drained
+  }
+
+  async #drain(deadlineMs: number): Promise<void> {
+    this.#enter('draining', 'starting', 'running', 'paused')
+    this.#draining.abort()
+    const endMs = this.#clock.monotonic() + deadlineMs
+    await this.#suspendLinks()
+    if (!(await this.#idleWithin(endMs - this.#clock.monotonic()))) {
+      this.#shutdown.abort(new AppError('shutting_down', 'the deadline of the drain has passed'))
+      const idle = await this.#idleWithin(afterAbortMs)
+      if (!idle) this.#logger.warn({ inFlight: this.#inFlight.size }, 'stopped with deliveries in flight')
+    }
+    this.#renewer.stop()
+    this.#outage.close()
+    await this.#bounded(() => Promise.all([...this.#links.map((link) => link.close()), this.#settler.close()]))
+    this.#enter('stopped', 'draining')
+  }
+
+  /** The one place where the state changes. @returns false, changing nothing, when it is none of `from` */
+  #enter(state: ReceiveLoopState, ...from: ReceiveLoopState[]): boolean {
+    if (!from.includes(this.#state)) return false
+    this.#state = state
+    this.#logger.info({ state }, 'receive loop')
+    return true
+  }
+
+  #deliver(message: ServiceBusReceivedMessage, slot: Slot): void {
+    this.#outage.worked()
+    this.#metrics.received.inc()
+    this.#metrics.inFlight.inc()
+    const work = this.#work(message, slot).finally(() => {
+      slot.release()
+      this.#metrics.inFlight.dec()
+      this.#inFlight.delete(work)
+    })
+    this.#inFlight.add(work)
+  }
+
+  async #work(message: ServiceBusReceivedMessage, slot: Slot): Promise<void> {
+    const lock = new AbortController()
+    const release = this.#keepLock(message, lock)
+    try {
+      const settlement = this.#draining.signal.aborted ? retry(0) : await this.#handle(message, lock.signal)
+      if (settlement.kind === 'retry') await this.#hold(settlement.afterMs, slot, lock.signal)
+      this.#metrics.settled(await this.#settle(message, settlement, lock.signal))
+    } finally {
+      release()
+    }
+  }
+
+  async #handle(message: ServiceBusReceivedMessage, lock: AbortSignal): Promise<Settlement | Untouched> {
+    const delivery = toDelivery(message)
+    const limits = {
+      deadlineMs: this.#options.handlerDeadlineMs,
+      clock: this.#clock,
+      abortedBy: [lock, this.#shutdown.signal],
+    }
+    const stopTimer = this.#metrics.handlerSeconds.startTimer()
+    try {
+      return await runHandler((signal) => this.#options.handle(delivery, signal), limits)
+    } catch (err) {
+      const settlement = settlementOf(err, delivery.deliveryCount)
+      this.#logger.warn({ err, messageId: delivery.messageId, settlement: settlement.kind }, 'the handler failed')
+      return settlement
+    } finally {
+      stopTimer()
+    }
+  }
+
+  /** Keeps a message that was given back, without its slot as long as fewer are kept than there are slots. */
+  async #hold(afterMs: number, slot: Slot, lock: AbortSignal): Promise<void> {
+    const ms = Math.min(afterMs, this.#options.retryHoldMs ?? 5000)
+    if (ms <= 0) return
+    if (this.#held < this.#options.pool.size) slot.release()
+    this.#held++
+    const signal = AbortSignal.any([lock, this.#draining.signal])
+    await sleep(ms, { signal, clock: this.#clock }).catch(() => undefined)
+    this.#held--
+  }
+
+  /** @returns what became of the message, as the metric names it; a lost lock has no settlement */
+  async #settle(message: ServiceBusReceivedMessage, settlement: Settlement | Untouched, lock: AbortSignal) {
+    if (lock.aborted) return 'lost'
+    if (settlement.kind === 'untouched') return 'untouched'
+    try {
+      const settled = await settle(message, settlement, { receiver: this.#settler, clock: this.#clock, lock })
+      return settled ? settlement.kind : 'lost'
+    } catch (err) {
+      this.#logger.error({ err, messageId: message.messageId, settlement: settlement.kind }, 'could not settle')
+      return 'failed'
+    }
+  }
+
+  #keepLock(message: ServiceBusReceivedMessage, lock: AbortController): () => void {
+    const { lockedUntilUtc, enqueuedTimeUtc } = message
+    return this.#renewer.keep({
+      remainingMs: this.#lockDuration.remainingMs(lockedUntilUtc, this.#clock.now(), enqueuedTimeUtc),
+      renew: async () => {
+        const askedAt = this.#clock.now()
+        return this.#lockDuration.remainingMs(await this.#settler.renewMessageLock(message), askedAt)
+      },
+      lost: (error) => lock.abort(error),
+    })
+  }
+
+  async #idleWithin(ms: number): Promise<boolean> {
+    const idle = Promise.all(this.#inFlight).then(() => true)
+    return withDeadline(Math.max(0, ms), undefined, () => idle, notYet, this.#clock).catch(() => false)
+  }
+
+  #suspendLinks(): Promise<unknown> {
+    return this.#bounded(() => Promise.all(this.#links.map((link) => link.suspend())))
+  }
+
+  // A broker that is away must not hold up the end: what it is not told, it finds out by itself.
+  #bounded(close: () => Promise<unknown>): Promise<unknown> {
+    return withDeadline(closeDeadlineMs, undefined, close, notYet, this.#clock).catch((err: unknown) =>
+      this.#logger.warn({ err }, 'links not closed cleanly'),
+    )
+  }
+}
+
+/** A loop that begins to receive at `start`. */
+export const receiveLoop = (options: ReceiveLoopOptions): ReceiveLoop => new ReceiveLoop(options)
+
+const notYet = () => new AppError('queue_unavailable', 'the broker does not answer')

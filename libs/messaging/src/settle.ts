@@ -1,0 +1,60 @@
+import { isServiceBusError, type ServiceBusReceivedMessage, type ServiceBusReceiver } from '@azure/service-bus'
+import { type Clock, fullJitter, sleep } from '@sluice/resilience'
+import type { Settlement } from './settlement.ts'
+import { isLockLost } from './translate-error.ts'
+
+const backoff = fullJitter({ baseMs: 200, capMs: 2000 })
+const settleDeadlineMs = 30_000
+// Service Bus refuses a dead-letter reason or description beyond 4096 characters.
+const maxDeadLetterText = 4096
+
+interface SettleOptions {
+  receiver: ServiceBusReceiver
+  clock: Clock
+  /** Aborts when the lock is lost. */
+  lock: AbortSignal
+}
+
+/**
+ * Carries out a settlement. An attempt that failed on the way is made again, with the same outcome, while the lock holds,
+ * for up to half a minute: the work is done, and what a reconnect costs here is less than doing it twice.
+ * @returns false when the lock was lost, so that the broker delivers the message again
+ * @throws the last error when it could not be carried out
+ */
+export async function settle(
+  message: ServiceBusReceivedMessage,
+  settlement: Settlement,
+  { receiver, clock, lock }: SettleOptions,
+): Promise<boolean> {
+  const giveUpAtMs = clock.monotonic() + settleDeadlineMs
+  for (let attempt = 1; !lock.aborted; attempt++) {
+    try {
+      await carryOut(receiver, message, settlement)
+      return true
+    } catch (error) {
+      if (isLockLost(error)) return false
+      const again = isServiceBusError(error) && error.retryable && clock.monotonic() < giveUpAtMs
+      if (!again) throw error
+      await sleep(backoff(attempt), { clock })
+    }
+  }
+  return false
+}
+
+async function carryOut(receiver: ServiceBusReceiver, message: ServiceBusReceivedMessage, settlement: Settlement) {
+  switch (settlement.kind) {
+    case 'complete':
+      return receiver.completeMessage(message)
+    case 'retry':
+      return receiver.abandonMessage(message)
+    case 'dead-letter':
+      return receiver.deadLetterMessage(message, {
+        deadLetterReason: settlement.reason.slice(0, maxDeadLetterText),
+        deadLetterErrorDescription: settlement.description.slice(0, maxDeadLetterText),
+      })
+    case 'defer':
+      return receiver.deferMessage(message)
+    default:
+      return settlement satisfies never
+  }
+}

@@ -1,0 +1,82 @@
+/** The admission rules written down as naively as possible: every question is answered by counting. */
+export interface ModelLimits {
+  tokens: number
+  calls: number
+}
+
+const tokenWindow = 61_000
+const margin = 40
+
+export class AdmissionModel {
+  readonly #epoch: number
+  readonly #grants = new Map<string, { at: number; tokens: number }[]>()
+  readonly #cool = new Map<string, number>()
+  readonly #unseen = new Map<string, { tokens: number; measured: number }>()
+
+  constructor(epoch: number) {
+    this.#epoch = epoch
+  }
+
+  hasRoom(name: string, limits: ModelLimits, tokens: number, at: number): boolean {
+    if (at < (this.#cool.get(name) ?? 0)) return false
+    if (this.used(name, at) + this.unseen(name, limits.tokens, at) + tokens > limits.tokens) return false
+    return [
+      [Math.ceil(limits.calls / 60), 1_000],
+      [Math.ceil(limits.calls / 6), 10_000],
+      [limits.calls, 60_000],
+    ].every(([limit = 0, length = 0]) => {
+      const window = length + margin
+      const counted = this.#within(name, at, window).length
+      const before = Math.ceil((limit * Math.max(0, this.#epoch + window - at)) / window)
+      return counted + before + 1 <= limit
+    })
+  }
+
+  /** The first millisecond from `now` on that has room, found by trying each change of the windows. */
+  firstRoom(name: string, limits: ModelLimits, tokens: number, now: number): number {
+    let low = now
+    if (this.hasRoom(name, limits, tokens, low)) return low
+    // Without new grants room never goes away again, so the moment can be bisected.
+    let high = now + 400_000
+    if (!this.hasRoom(name, limits, tokens, high)) throw new Error(`no room for ${tokens} of ${limits.tokens}`)
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2)
+      if (this.hasRoom(name, limits, tokens, middle)) high = middle
+      else low = middle
+    }
+    return high
+  }
+
+  grant(name: string, tokens: number, at: number): void {
+    this.#grants.set(name, [...(this.#grants.get(name) ?? []), { at, tokens }])
+  }
+
+  cool(name: string, until: number): void {
+    this.#cool.set(name, Math.max(this.#cool.get(name) ?? 0, until))
+  }
+
+  observe(
+    name: string,
+    limit: number,
+    seen: { used: number; usedAtGrant: number; grantedAt: number },
+    at: number,
+  ): void {
+    const found = Math.max(0, seen.used - Math.max(seen.usedAtGrant, this.used(name, at)))
+    const measured = this.#unseen.get(name)?.measured ?? this.#epoch
+    if (found <= this.unseen(name, limit, at) && seen.grantedAt <= measured) return
+    this.#unseen.set(name, { tokens: found, measured: at })
+  }
+
+  used(name: string, at: number): number {
+    return this.#within(name, at, tokenWindow).reduce((sum, grant) => sum + grant.tokens, 0)
+  }
+
+  unseen(name: string, limit: number, at: number): number {
+    const { tokens, measured } = this.#unseen.get(name) ?? { tokens: limit, measured: this.#epoch }
+    return Math.floor((Math.min(tokens, limit) * Math.max(0, measured + tokenWindow - at)) / tokenWindow)
+  }
+
+  #within(name: string, at: number, window: number) {
+    return (this.#grants.get(name) ?? []).filter((grant) => grant.at + window > at && grant.at <= at)
+  }
+}
