@@ -1,9 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { assumeIdle } from '@sluice/admission'
 import { type EmulatorSet, type ProcessEvent, startEmulators, SupervisedProcess } from '@sluice/emulator-host'
 import { loadPlatformConfig } from '@sluice/service-kit'
-import { connectBlobs, connectCosmos } from '@sluice/storage'
+import { connectBlobs, connectCosmos, connectRedis } from '@sluice/storage'
+import { createLogger } from '@sluice/telemetry'
 import { type StackSecrets, stackSecrets } from './secrets.ts'
 import { serviceNames, serviceProcess } from './service-specs.ts'
 import { twinConfig, withRealEndpoint } from './twin-config.ts'
@@ -125,9 +127,11 @@ async function provision({ connections }: EmulatorSet): Promise<void> {
     connectionString: connections.AZURE_STORAGE_CONNECTION_STRING ?? '',
     container: 'sluice',
   })
+  const redis = connectRedis(connections.REDIS_URL ?? '', { logger: createLogger({ service: 'stack', level: 'silent' }) })
   try {
-    await Promise.all([cosmos.provision(), blobs.provision()])
+    // The twin has just started: nobody has used its quotas, so they need not ramp up.
+    await Promise.all([cosmos.provision(), blobs.provision(), assumeIdle(redis.client)])
   } finally {
-    await cosmos.close()
+    await Promise.all([cosmos.close(), redis.close()])
   }
 }

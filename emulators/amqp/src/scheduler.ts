@@ -27,10 +27,14 @@ export class Scheduler {
   }
 
   /** Drops everything still waiting. */
+  clear(): void {
+    this.#runs.clear()
+  }
+
   close(): void {
     this.#closed = true
     this.#disarm?.()
-    this.#runs.clear()
+    this.clear()
   }
 
   #arm(): void {

@@ -20,6 +20,8 @@ export interface BatchSettings {
   lines_per_minute: number
   finalize_ms: number
   cancel_ms: number
+  /** Requests that one batch may have. */
+  max_lines: number
 }
 
 /** One deployment as the configuration file writes it, defaults filled in. Limits that are absent do not apply. */
@@ -52,6 +54,8 @@ export interface ResourceSettings {
   name: string
   region: string
   keys: string[]
+  /** Bytes that an uploaded file may have; 200 MiB without it. */
+  max_file_bytes: number
   deployments: DeploymentSettings[]
 }
 
@@ -68,7 +72,13 @@ export type DeploymentInput = Partial<Omit<DeploymentSettings, 'latency' | 'batc
 }
 
 export interface TwinConfigInput {
-  resources: { name: string; region?: string; keys?: string[]; deployments: DeploymentInput[] }[]
+  resources: {
+    name: string
+    region?: string
+    keys?: string[]
+    max_file_bytes?: number
+    deployments: DeploymentInput[]
+  }[]
 }
 
 const positive: readonly (keyof DeploymentSettings)[] = [
@@ -93,7 +103,7 @@ const defaults = (kind: DeploymentKind): Omit<DeploymentSettings, 'name' | 'mode
   max_output_tokens: 16_384,
   capabilities: [...capabilities],
   routes_to: ['gpt-4.1-nano', 'gpt-4.1-mini', 'gpt-4.1'],
-  batch: { validate_ms: 1_000, lines_per_minute: 60_000, finalize_ms: 1_000, cancel_ms: 1_000 },
+  batch: { validate_ms: 1_000, lines_per_minute: 60_000, finalize_ms: 1_000, cancel_ms: 1_000, max_lines: 100_000 },
 })
 
 const fail = (where: string, problem: string): never => {
@@ -205,7 +215,10 @@ export function parseConfig(value: unknown): TwinConfig {
     if (twice) fail(`${where}.deployments`, `two deployments are called ${twice.name}`)
     const region = entry['region'] ?? resource
     if (typeof region !== 'string') return fail(`${where}.region`, 'must be a string')
-    return { name: resource, region, keys: keys as string[], deployments: parsed }
+    const maxFileBytes = entry['max_file_bytes'] ?? 200 * 1024 * 1024
+    if (typeof maxFileBytes !== 'number' || !(maxFileBytes > 0))
+      return fail(`${where}.max_file_bytes`, 'must be positive')
+    return { name: resource, region, keys: keys as string[], max_file_bytes: maxFileBytes, deployments: parsed }
   })
   const twice = resources.find((item, at) => resources.findIndex((other) => other.name === item.name) !== at)
   if (twice) fail('resources', `two resources are called ${twice.name}`)

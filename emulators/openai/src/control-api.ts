@@ -20,7 +20,7 @@ function state(twin: Twin): Json {
   }
 }
 
-function moveClock(twin: Twin, body: Json): Json {
+async function moveClock(twin: Twin, body: Json): Promise<Json> {
   const advance = numberOf(body['advanceMs'])
   const rate = numberOf(body['rate'])
   const now = numberOf(body['now'])
@@ -29,10 +29,14 @@ function moveClock(twin: Twin, body: Json): Json {
   if (rate !== undefined) twin.clock.setRate(rate)
   if (now !== undefined) twin.clock.set(now)
   if (advance !== undefined) twin.clock.advance(advance)
+  // The answer comes when batches have caught up, so that what is read next belongs to the new time.
+  await twin.batches.settle()
   return { now: twin.clock.now(), rate: twin.clock.rate }
 }
 
-function reset(twin: Twin): Json {
+async function reset(twin: Twin): Promise<Json> {
+  await twin.batches.clear()
+  await twin.files.clear()
   twin.faults.clear()
   twin.calls.clear()
   twin.promptCache.clear()

@@ -46,6 +46,7 @@ export class Deployment {
   promptTokens = 0
   cachedTokens = 0
   completionTokens = 0
+  batchLines = 0
   readonly #clock: VirtualClock
   readonly #initial: DeploymentSettings
   readonly #phaseMs: number
@@ -101,14 +102,18 @@ export class Deployment {
   settle(estimate: Estimate, actual: ActualTokens | undefined): void {
     this.inFlight--
     if (!actual) return
-    this.promptTokens += actual.promptTokens
-    this.cachedTokens += actual.cachedTokens
-    this.completionTokens += actual.completionTokens
+    this.#count(actual)
     const capacity = this.settings.ptu_tokens_per_minute
     if (this.settings.kind !== 'ptu' || capacity === undefined) return
     const uncached = actual.cachedTokens >= 1024 ? actual.promptTokens - actual.cachedTokens : actual.promptTokens
     const used = this.#weigh({ promptTokens: uncached, outputTokens: actual.completionTokens })
     this.#ptu.correct(this.#weigh(estimate), used, capacity, this.#clock.now())
+  }
+
+  /** Counts a batch's line, which has its own quota and is no call. */
+  countBatchLine(actual: ActualTokens): void {
+    this.batchLines++
+    this.#count(actual)
   }
 
   /** The x-ratelimit-* and utilisation headers of this moment, as a flat list of names and values. */
@@ -151,7 +156,7 @@ export class Deployment {
     this.#ptu = fresh.ptu
     this.evicted = false
     this.maxInFlight = this.inFlight
-    this.calls = this.refusedCalls = this.failedCalls = 0
+    this.calls = this.refusedCalls = this.failedCalls = this.batchLines = this.enqueuedTokens = 0
     this.acceptedEstimate = this.refusedEstimate = 0
     this.promptTokens = this.cachedTokens = this.completionTokens = 0
   }
@@ -176,10 +181,17 @@ export class Deployment {
       cached_tokens: this.cachedTokens,
       completion_tokens: this.completionTokens,
       enqueued_tokens: this.enqueuedTokens,
+      batch_lines: this.batchLines,
       utilisation: kind === 'ptu' && ptu !== undefined ? this.#ptu.utilisation(ptu, now) : null,
       window_ms: minuteMs,
       windows: this.#minute.records(now),
     }
+  }
+
+  #count(actual: ActualTokens): void {
+    this.promptTokens += actual.promptTokens
+    this.cachedTokens += actual.cachedTokens
+    this.completionTokens += actual.completionTokens
   }
 
   get #tokenWindow(): FixedWindow | SlidingWindow {

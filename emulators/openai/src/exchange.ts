@@ -183,10 +183,10 @@ export class Exchange {
     else this.res.end(body)
   }
 
-  startStream(contentType: string): void {
+  startStream(contentType: string, extra: readonly string[] = []): void {
     if (this.closed) throw new ExchangeClosed()
     this.record.status = 200
-    this.res.writeHead(200, this.#headers(contentType))
+    this.res.writeHead(200, [...this.#headers(contentType), ...extra])
     this.res.flushHeaders()
   }
 

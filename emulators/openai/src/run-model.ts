@@ -4,7 +4,7 @@ import { generate } from './generation.ts'
 import type { Generation, GenerationRequest } from './generation.ts'
 import { countPromptTokens, estimatePromptTokens } from './prompt.ts'
 import { Draws } from './seeded-draw.ts'
-import type { Twin } from './twin.ts'
+import type { TwinCore } from './twin.ts'
 
 export interface ModelRun {
   generation: Generation
@@ -25,7 +25,7 @@ export function estimateCall(deployment: Deployment, request: GenerationRequest)
  * and the seed.
  * @throws AzureError 400 content_filter or context_length_exceeded.
  */
-export function runModel(twin: Twin, deployment: Deployment, request: GenerationRequest): ModelRun {
+export function runModel(twin: TwinCore, deployment: Deployment, request: GenerationRequest): ModelRun {
   const { settings } = deployment
   const { prompt } = request
   if (prompt.markers.filter?.where === 'prompt') throw contentFiltered(prompt.markers.filter.category)

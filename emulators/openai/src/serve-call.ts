@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AzureError, deploymentNotFound, resourceNotFound, serviceError, unauthorized } from './azure-error.ts'
+import { serveBatches } from './batches/serve-batches.ts'
 import type { Deployment } from './deployment.ts'
 import { Exchange } from './exchange.ts'
+import { serveFiles } from './files/serve-files.ts'
 import { listOf, objectOf, textOf } from './json-fields.ts'
 import type { Json } from './json-fields.ts'
 import { readJson } from './request-body.ts'
@@ -69,6 +71,8 @@ async function dispatch(exchange: Exchange, route: Route): Promise<void> {
   if (operation === 'models') return serveModels(exchange, route.path[1], route.style === 'plain')
   if (operation === 'responses' && route.path[1] !== undefined)
     return serveStoredResponse(exchange, route.path[1], route.path[2])
+  if (operation === 'files') return serveFiles(exchange, route.path, route.query)
+  if (operation === 'batches') return serveBatches(exchange, route.path, route.query)
   return serveJson(exchange, route)
 }
 

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { BatchQueue } from './batches/batch-queue.ts'
 import { CallLog } from './call-log.ts'
 import { parseConfig } from './config.ts'
 import type { TwinConfigInput } from './config.ts'
@@ -9,10 +10,13 @@ import { Deployment } from './deployment.ts'
 import { Evictions } from './eviction.ts'
 import { FaultList } from './faults.ts'
 import { FaultScript } from './fault-script.ts'
+import { FileStore } from './files/file-store.ts'
+import { TwinDatabase } from './files/twin-database.ts'
+import { PersistedClock } from './persisted-clock.ts'
 import { PromptCache } from './prompt-cache.ts'
 import { ResponseStore } from './response-store.ts'
 import { serveCall } from './serve-call.ts'
-import type { Resource, Twin } from './twin.ts'
+import type { Resource, Twin, TwinCore } from './twin.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 export interface OpenAITwinOptions {
@@ -64,19 +68,25 @@ function buildResources(config: TwinConfigInput, clock: VirtualClock, seed: numb
  */
 export async function startOpenAITwin(options: OpenAITwinOptions = {}): Promise<OpenAITwin> {
   const seed = options.seed ?? 1
-  const clock = new VirtualClock(options.clock)
-  const twin: Twin = {
+  const source = options.clock ?? Date.now
+  const clock = new VirtualClock(source)
+  const resources = buildResources(options.config ?? defaultConfig, clock, seed)
+  const database = new TwinDatabase(options.dataDir)
+  const persistedClock = new PersistedClock(clock, source, database)
+  const core: TwinCore = {
     seed,
     clock,
-    resources: buildResources(options.config ?? defaultConfig, clock, seed),
+    resources,
     faults: new FaultList(seed),
     calls: new CallLog(options.callLogSize ?? 50_000),
     promptCache: new PromptCache(clock),
     responses: new ResponseStore(),
     evictions: new Evictions(),
+    files: new FileStore(database, clock, options.dataDir),
     loggedHeaders: (options.loggedHeaders ?? ['traceparent', 'idempotency-key']).map((name) => name.toLowerCase()),
     open: new Set(),
   }
+  const twin: Twin = { ...core, batches: new BatchQueue(core, database) }
   const script = new FaultScript(options.script ?? [], twin)
   const server = createServer({ keepAliveTimeout: 75_000, requestTimeout: 600_000 }, (req, res) => {
     if (req.url?.startsWith('/_control/')) void serveControl(twin, req, res)
@@ -86,6 +96,8 @@ export async function startOpenAITwin(options: OpenAITwinOptions = {}): Promise<
   const tick = (): void => {
     script.runDue()
     twin.evictions.runDue(twin)
+    twin.batches.runDue()
+    persistedClock.save()
   }
   const ticker = setInterval(tick, tickMs)
   const stopListening = clock.onJump(tick)
@@ -103,6 +115,9 @@ export async function startOpenAITwin(options: OpenAITwinOptions = {}): Promise<
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeAllConnections()
       await closed
+      await twin.batches.close()
+      twin.files.close()
+      database.close()
     },
   }
 }

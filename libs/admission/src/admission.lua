@@ -47,7 +47,7 @@ local function forget()
   redis.call('SET', KEYS[1], string.format('%.0f', epoch))
 end
 
--- An epoch or a grant beyond the present means that the clock was set back by more than the windows can bridge.
+-- An epoch or a grant beyond the present means that the clock was set back by more than a window: what is known is void.
 if not epoch or epoch > time + tokenWindow then forget() end
 
 -- Takes what has left the window off the log. Chunks bound the work of one reply, not of the whole: each entry is
@@ -69,9 +69,10 @@ end
 local function open(index)
   local w = { state = KEYS[2 * index], log = KEYS[2 * index + 1], now = max(time, epoch) }
   local newest = timeAt(w.log, -1)
-  if newest and newest > time + tokenWindow then forget() end
+  local void = newest and newest > time + tokenWindow
+  if void then forget() end
   local state = redis.call('HMGET', w.state, 'epoch', 'sum', 'cool', 'unseen', 'measured')
-  if tonumber(state[1] or nil) ~= epoch then
+  if void or tonumber(state[1] or nil) ~= epoch then
     if state[1] or newest then redis.call('DEL', w.state, w.log) end
     w.sum, w.cool, w.count, w.changed = 0, 0, 0, true
     return w

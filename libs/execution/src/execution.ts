@@ -10,7 +10,7 @@ import type { Execution, Outcome, RunInput } from './execution-types.ts'
 import { Journal } from './journal.ts'
 
 export interface ExecutionOptions {
-  config: PlatformConfig
+  config: Pick<PlatformConfig, 'routing' | 'deployments'>
   routing: { decide(request: RouteRequest): Route }
   admission: Admission
   models: Models

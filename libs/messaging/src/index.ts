@@ -1,4 +1,4 @@
-export { type Delivery } from './delivery.ts'
+export { type Delivery, toDelivery } from './delivery.ts'
 export {
   createEventHubSender,
   type EventHubOptions,

@@ -31,7 +31,7 @@ export type ReceiveLoopOptions = ReceiveSource & {
 
 export type ReceiveLoopState = 'starting' | 'running' | 'paused' | 'draining' | 'stopped'
 
-const maxLinks = 8
+const maxLinks = 32
 const afterAbortMs = 2000
 const closeDeadlineMs = 2000
 

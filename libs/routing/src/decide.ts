@@ -30,8 +30,11 @@ export interface RouteRequest {
   url: LineUrl
   body: RequestBody
   options?: SluiceOptions | undefined
-  config: PlatformConfig
+  config: RoutingConfig
 }
+
+/** The part of the configuration that routing reads. */
+type RoutingConfig = Pick<PlatformConfig, 'routing' | 'deployments'>
 
 /**
  * Chooses tier and deployments for a request. `body.model` is `auto`, a tier, a model or a deployment's name; a name
@@ -72,7 +75,7 @@ function byComplexity(
   deployments: readonly Deployment[],
   tiers: readonly TierName[],
   shape: PromptShape,
-  config: PlatformConfig,
+  config: RoutingConfig,
   prefer: readonly string[] | undefined,
 ): Route {
   const { score, why } = scoreShape(shape)

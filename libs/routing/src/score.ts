@@ -34,7 +34,7 @@ type Signal = (task: string, shape: PromptShape) => number
 const signals: readonly (readonly [name: string, measure: Signal])[] = [
   ['length', (_task, { chars }) => 0.35 * saturate(Math.log2(1 + chars / 100), 7)],
   ['questions', (task) => 0.1 * saturate(count(task, questionMarks) - 1, 3)],
-  ['reasoning', (task) => 0.4 * saturate(count(task, reasoningWords), 3)],
+  ['reasoning', (task) => 0.45 * saturate(count(task, reasoningWords), 2.5)],
   ['steps', (task) => 0.2 * saturate(count(task, stepMarkers), 4)],
   ['constraints', (task) => 0.15 * saturate(count(task, constraintWords), 5)],
   ['math', (task) => 0.3 * saturate(count(task, mathWords) + count(task, formulas) + numbersBeyond(task, 3) / 2, 3)],

@@ -1,7 +1,7 @@
 import { AppError } from '@sluice/errors'
 import { withDeadline } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
-import { Redis } from 'ioredis'
+import { Redis, type RedisOptions } from 'ioredis'
 
 export interface RedisConnections {
   /** For commands: each fails within its timeout when Redis is away, instead of queueing. */
@@ -27,10 +27,11 @@ export function connectRedis(
   url: string,
   { logger, commandTimeoutMs = 2_000 }: { logger: Logger; commandTimeoutMs?: number },
 ): RedisConnections {
-  const reconnect = { retryStrategy: (attempt: number) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000) }
+  let closing = false
+  const retryStrategy = (attempt: number) => (closing ? null : Math.min(50 * 2 ** Math.min(attempt, 5), 1_000))
   const opened: Redis[] = []
-  const open = (role: string, options: ConstructorParameters<typeof Redis>[0] & object) => {
-    const connection = new Redis(url, { ...reconnect, connectTimeout: 5_000, ...options })
+  const open = (role: string, options: RedisOptions) => {
+    const connection = new Redis(url, { retryStrategy, connectTimeout: 5_000, ...options })
     logStateChanges(connection, logger, role)
     opened.push(connection)
     return connection
@@ -52,6 +53,7 @@ export function connectRedis(
       })
     },
     close: async () => {
+      closing = true
       await Promise.all(opened.map((connection) => close(connection)))
     },
   }
@@ -69,15 +71,17 @@ function logStateChanges(connection: Redis, logger: Logger, role: string): void 
   })
 }
 
-/** Lets pending commands finish when Redis answers, and gives up on them when it does not. */
+/**
+ * Lets pending commands finish when Redis answers. When it does not, they fail with the reconnection under way:
+ * disconnecting in between would leave them pending for ever, because ioredis then drops its timer and nothing else.
+ */
 async function close(connection: Redis): Promise<void> {
-  if (connection.status === 'ready') {
-    await withDeadline(
-      closeDeadlineMs,
-      undefined,
-      () => connection.quit(),
-      () => new Error('redis is slow'),
-    ).catch(() => undefined)
-  }
+  const ended = new Promise<void>((resolve) => {
+    if (connection.status === 'end') resolve()
+    else connection.once('end', resolve)
+  })
+  if (connection.status === 'ready') connection.quit().catch(() => undefined)
+  const late = () => new Error('redis is slow')
+  await withDeadline(closeDeadlineMs, undefined, () => ended, late).catch(() => undefined)
   connection.disconnect()
 }

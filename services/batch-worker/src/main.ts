@@ -29,7 +29,7 @@ await runService({
     const outbox = createOutbox({ topic: results, ledger })
     const loop = receiveLoop({
       serviceBus,
-      source: { queue: 'batches' },
+      queue: 'batches',
       pool: new SlotPool(config.BATCH_SLOTS),
       handle: handleBatch({ platform, ledger, outbox, lane, blobs, logger, linesInFlight: config.LINES_IN_FLIGHT }),
       handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
@@ -42,9 +42,7 @@ await runService({
       checks: {
         cosmos: () => cosmos.ping(),
         blob: () => blobs.ping(),
-        'service-bus': async () => {
-          if (loop.state !== 'running') throw new Error(`the receive loop is ${loop.state}`)
-        },
+        'service-bus': () => loop.check(),
       },
       stop: () =>
         drainAll(

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { AppError, openAIErrorBody, toAppError } from '@sluice/errors'
 import type { Logger } from '@sluice/telemetry'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { ServiceContext } from '@sluice/service-kit'
 import type { SignalRService } from '@sluice/signalr'
 import type { ApiKeys, Caller, Scope } from './api-keys.ts'
 import { authenticate } from './authenticate.ts'
@@ -14,14 +15,13 @@ export interface AppDeps extends SubmitDeps, ReadDeps {
   signalr: SignalRService
   logger: Logger
   /** Answers a probe path such as /health/ready or /metrics. */
-  probe: (path: string) => Promise<{ status: number; contentType: string; text: string }>
+  probe: ServiceContext<unknown>['probe']
 }
 
 /** The HTTP door. Every error leaves in OpenAI's shape. */
 export function createApp(deps: AppDeps): FastifyInstance {
   const app = Fastify({
-    loggerInstance: deps.logger as never,
-    disableRequestLogging: true,
+    logger: false,
     bodyLimit: deps.bodyLimit,
     genReqId: () => randomUUID(),
     // A slow client loses its connection, not the server's memory.
@@ -37,9 +37,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
     // @microsoft/signalr negotiates with an empty text/plain body.
     body === '' || request.routeOptions.url === '/negotiate' ? done(null, '') : done(unsupported(), undefined),
   )
-  app.setErrorHandler((error, request, reply) => answerError(error as FastifyError, request, reply))
+  app.setErrorHandler((error, request, reply) => answerError(deps.logger, error as FastifyError, request, reply))
   app.setNotFoundHandler((request, reply) =>
     answerError(
+      deps.logger,
       new AppError('not_found', `Unknown route: ${request.method} ${request.url.split('?', 1)[0]}`),
       request,
       reply,
@@ -76,7 +77,9 @@ export function createApp(deps: AppDeps): FastifyInstance {
   )
   for (const path of ['/health', '/health/live', '/health/ready', '/health/startup', '/metrics']) {
     app.get(path, async (_, reply) => {
-      const { status, contentType, text } = await deps.probe(path === '/health' ? '/health/ready' : path)
+      const answer = await deps.probe(path === '/health' ? '/health/ready' : path)
+      if (answer === undefined) throw new AppError('not_found', 'No such probe.')
+      const { status, contentType, text } = answer
       return reply.code(status).header('content-type', contentType).header('cache-control', 'no-store').send(text)
     })
   }
@@ -86,12 +89,14 @@ export function createApp(deps: AppDeps): FastifyInstance {
 const unsupported = () => new AppError('unsupported_media_type', 'Send application/json.', { param: 'Content-Type' })
 
 async function answerError(
+  logger: Logger,
   thrown: FastifyError | AppError,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
   const error = thrown instanceof AppError ? thrown : fromFastify(thrown)
-  if (error.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, 'request failed')
+  if (error.status >= 500)
+    logger.error({ err: error, route: request.routeOptions.url, httpId: request.id }, 'request failed')
   if (error.retryAfterMs !== undefined || error.status === 503) {
     void reply.header('retry-after', String(Math.max(1, Math.ceil((error.retryAfterMs ?? 1000) / 1000))))
   }

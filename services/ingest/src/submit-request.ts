@@ -3,7 +3,7 @@ import { checkDeliverTargets, decodeLine, type PlatformConfig, type Priority } f
 import { AppError } from '@sluice/errors'
 import { type Ledger, rowMessage } from '@sluice/ledger'
 import type { Sender } from '@sluice/messaging'
-import { startSpan } from '@sluice/telemetry'
+import { type Logger, startSpan } from '@sluice/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from './api-keys.ts'
 import { requestView } from './request-view.ts'
@@ -12,6 +12,7 @@ export interface SubmitDeps {
   config: PlatformConfig
   ledger: Ledger
   lanes: ReadonlyMap<string, Sender>
+  logger: Logger
   bodyLimit: number
   sendDeadlineMs: number
 }
@@ -50,7 +51,7 @@ export async function submitRequest(
       via: 'http',
       traceparent: span.traceparent,
     })
-    request.log.info({ requestId: row.id, tenant, lane, created }, 'accepted')
+    deps.logger.info({ requestId: row.id, tenant, lane, created }, 'accepted')
     // A repeated submission finds its row; whether its message was ever sent is the sweeper's business.
     if (created) await sender.send(rowMessage(row), AbortSignal.timeout(deps.sendDeadlineMs))
     span.end()

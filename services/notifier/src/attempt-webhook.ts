@@ -2,7 +2,8 @@ import { toAppError } from '@sluice/errors'
 import type { Deliveries, DeliveryRow } from '@sluice/ledger'
 import type { Clock } from '@sluice/resilience'
 import type { Blobs } from '@sluice/storage'
-import type { Counter, Histogram, Logger } from '@sluice/telemetry'
+import type { Logger } from '@sluice/telemetry'
+import type { DeliveryMetrics } from './delivery-metrics.ts'
 import { presentable } from './large-results.ts'
 import { type AttemptVerdict, judgeAttempt } from './webhook-attempts.ts'
 import type { WebhookAnswer, WebhookSender } from './webhook-sender.ts'
@@ -16,8 +17,7 @@ export interface AttemptDeps {
   scheduleMs: readonly number[]
   clock: Clock
   logger: Logger
-  attempts: Counter
-  latency: Histogram
+  metrics: DeliveryMetrics
   signal: AbortSignal
 }
 
@@ -67,10 +67,10 @@ async function post(
 
 function tell(deps: AttemptDeps, row: DeliveryRow, verdict: AttemptVerdict, ms: number): void {
   const log = deps.logger.child({ requestId: row.requestId, tenant: row.tenant })
-  deps.attempts.inc({ outcome: verdict.kind })
+  deps.metrics.attempts.inc({ sink: 'webhook', outcome: verdict.kind })
   switch (verdict.kind) {
     case 'delivered':
-      deps.latency.observe((deps.clock.now() - Date.parse(row.event.time)) / 1000)
+      deps.metrics.latency.observe({ sink: 'webhook' }, (deps.clock.now() - Date.parse(row.event.time)) / 1000)
       log.info({ sink: 'webhook', attempt: row.attempts.length + 1, ms }, 'delivered')
       return
     case 'again':

@@ -4,7 +4,8 @@ import type { Deliveries } from '@sluice/ledger'
 import { complete, deadLetter, type Delivery, retry, type Settlement } from '@sluice/messaging'
 import { type Clock, fullJitter } from '@sluice/resilience'
 import type { Blobs } from '@sluice/storage'
-import type { Counter, Logger } from '@sluice/telemetry'
+import type { Logger } from '@sluice/telemetry'
+import type { DeliveryMetrics } from './delivery-metrics.ts'
 import { presentable } from './large-results.ts'
 import { readResult, type Result } from './read-result.ts'
 
@@ -19,7 +20,7 @@ interface DirectSinkDeps {
   blobs: Blobs
   clock: Clock
   logger: Logger
-  attempts: Counter
+  metrics: DeliveryMetrics
 }
 
 /** Deliveries of a message after which the sink counts as failed for it; below the subscription's own limit. */
@@ -53,14 +54,15 @@ export const handleDirectSink =
           at: startedAt,
           ms: deps.clock.now() - startedAt,
         })
-        deps.attempts.inc({ outcome: 'delivered' })
+        deps.metrics.attempts.inc({ sink: sink.name, outcome: 'delivered' })
+        deps.metrics.latency.observe({ sink: sink.name }, (deps.clock.now() - Date.parse(result.event.time)) / 1000)
         log.info({ ms: deps.clock.now() - startedAt }, 'delivered')
       } catch (thrown) {
         const error = toAppError(thrown, 'delivery_failed')
         failure = error
         waitMs = Math.max(waitMs, error.retryAfterMs ?? pause(delivery.deliveryCount + 1))
         const final = last || error.disposition === 'fail'
-        deps.attempts.inc({ outcome: final ? 'failed' : 'again' })
+        deps.metrics.attempts.inc({ sink: sink.name, outcome: final ? 'failed' : 'again' })
         log.warn({ code: error.code, final, deliveryCount: delivery.deliveryCount }, 'not delivered')
         if (final) {
           await deps.deliveries.settled(delivered, {

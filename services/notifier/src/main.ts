@@ -6,6 +6,7 @@ import { connectSignalR } from '@sluice/signalr'
 import { connectBlobs, connectCosmos, connectRedis, storageAccount } from '@sluice/storage'
 import { attemptWebhook } from './attempt-webhook.ts'
 import { configSchema } from './config.ts'
+import { createDeliveryMetrics } from './delivery-metrics.ts'
 import { createDeliverySweeper } from './delivery-sweeper.ts'
 import { handleDirectSink } from './handle-direct-sink.ts'
 import { handleWebhooks } from './handle-webhooks.ts'
@@ -30,14 +31,11 @@ await runService({
       { logger },
     )
     const signalr = connectSignalR(config.SIGNALR_CONNECTION_STRING, clock)
-    const hub = createEventHubSender(
-      {
-        connectionString: config.EVENT_HUBS_CONNECTION_STRING,
-        namespace: config.EVENT_HUBS_NAMESPACE,
-        hub: config.EVENT_HUB_NAME,
-      },
-      { logger },
-    )
+    const hub = createEventHubSender({
+      connectionString: config.EVENT_HUBS_CONNECTION_STRING,
+      namespace: config.EVENT_HUBS_NAMESPACE,
+      hub: config.EVENT_HUB_NAME,
+    })
     const replies = new Map<string, Sender>()
     const replySender = (queue: string) => {
       const sender = replies.get(queue) ?? createSender(serviceBus, queue)
@@ -48,16 +46,7 @@ await runService({
     const deliveries = createDeliveries({ cosmos, clock, logger })
     const timer = createWebhookTimer(redis.forBullMq())
     const sender = createWebhookSender({ config: platform, clock, timeoutMs: config.WEBHOOK_TIMEOUT_MS })
-    const attempts = metrics.counter({
-      name: 'sluice_delivery_attempts_total',
-      help: 'Deliveries tried',
-      labels: ['sink', 'outcome'],
-    })
-    const latency = metrics.histogram({
-      name: 'sluice_webhook_latency_seconds',
-      help: 'From the stored result to the accepted webhook',
-      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300],
-    })
+    const delivery = createDeliveryMetrics(metrics)
     const stopping = new AbortController()
     const worker = runWebhookWorker(
       redis.forBullMq(),
@@ -70,15 +59,14 @@ await runService({
         scheduleMs: config.WEBHOOK_RETRY_MS,
         clock,
         logger,
-        attempts,
-        latency,
+        metrics: delivery,
         signal: stopping.signal,
       }),
       (err) => logger.warn({ err }, 'a webhook attempt could not be carried out; its row stays due'),
     )
     const sweeper = createDeliverySweeper({ deliveries, timer, clock, logger, intervalMs: config.SWEEP_INTERVAL_MS })
 
-    const direct = { deliveries, blobs, clock, logger, attempts }
+    const direct = { deliveries, blobs, clock, logger, metrics: delivery }
     const handlers = {
       webhooks: handleWebhooks({ deliveries, timer, clock, logger }),
       signalr: handleDirectSink(direct, signalrSink(signalr)),
@@ -88,7 +76,8 @@ await runService({
     const loops = Object.entries(handlers).map(([subscription, handle]) =>
       receiveLoop({
         serviceBus,
-        source: { topic: 'results', subscription },
+        topic: 'results',
+        subscription,
         pool: new SlotPool(config.SINK_SLOTS),
         handle,
         handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
@@ -104,10 +93,7 @@ await runService({
         cosmos: () => cosmos.ping(),
         redis: () => redis.ping(),
         signalr: () => signalr.ping(AbortSignal.timeout(1000)),
-        'service-bus': async () => {
-          const failed = loops.find((loop) => loop.state !== 'running')
-          if (failed !== undefined) throw new Error(`a receive loop is ${failed.state}`)
-        },
+        'service-bus': async () => void (await Promise.all(loops.map((loop) => loop.check()))),
       },
       stop: () =>
         drainAll(

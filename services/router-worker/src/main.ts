@@ -50,7 +50,7 @@ await runService({
       await lanes.get(row.lane)?.schedule(rowMessage(row), new Date(atMs))
     }
 
-    const models = createModels({ deployments: platform.deployments, logger })
+    const models = createModels({ deployments: platform.deployments, clock })
     const admission = createAdmission({ redis: redis.client, clock, logger, share: 1 / config.WORKERS })
     const execution = createExecution({ config: platform, routing, admission, models, logger, metrics, clock })
     const skew = watchClockSkew({ redis: redis.client, clock, logger })
@@ -107,10 +107,7 @@ await runService({
       checks: {
         cosmos: () => cosmos.ping(),
         redis: () => redis.ping(),
-        'service-bus': async () => {
-          const failed = loops.find((loop) => loop.state !== 'running')
-          if (failed !== undefined) throw new Error(`a receive loop is ${failed.state}`)
-        },
+        'service-bus': async () => void (await Promise.all(loops.map((loop) => loop.check()))),
       },
       stop: () =>
         drainAll(

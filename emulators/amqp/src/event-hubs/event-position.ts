@@ -1,7 +1,8 @@
 import { invalidArgument } from '../broker-error.ts'
 
 export type EventPosition =
-  | { from: 'start' | 'end' }
+  | { from: 'start' }
+  | { from: 'end' }
   | { from: 'offset' | 'sequence-number' | 'enqueued-time'; value: number; inclusive: boolean }
 
 const pattern = /^\s*amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=?)\s*'([^']*)'\s*$/

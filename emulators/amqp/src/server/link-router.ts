@@ -14,7 +14,12 @@ import { managementHandler, openConsumer, openIngress, type LinkContext } from '
 const management = '$management'
 const requestBytes = 4 * 1024 * 1024
 
-type Parts = { context: LinkContext; namespace: Namespace; eventHubs: EventHubs; keys: { serviceBus: AccessKey[]; eventHubs: AccessKey[] } }
+type Parts = {
+  context: LinkContext
+  /** Asked for each link, because a reset replaces them. */
+  entities(): { namespace: Namespace; eventHubs: EventHubs }
+  keys: { serviceBus: AccessKey[]; eventHubs: AccessKey[] }
+}
 
 /** Decides what each link that a client attaches is connected to. */
 export class LinkRouter {
@@ -27,7 +32,8 @@ export class LinkRouter {
   /** The client sends. */
   attachReceiver(peer: Peer, receiver: RheaReceiver): void {
     this.#attach(receiver, entityPath(addressOf(receiver, 'target') ?? ''), (address) => {
-      const { context, namespace, eventHubs } = this.#parts
+      const { context } = this.#parts
+      const { namespace, eventHubs } = this.#parts.entities()
       const requests = this.#requestHandler(peer, address)
       if (requests !== undefined) {
         acceptAttach(receiver)
@@ -44,7 +50,8 @@ export class LinkRouter {
   /** The client receives. */
   attachSender(peer: Peer, sender: RheaSender): void {
     this.#attach(sender, entityPath(addressOf(sender, 'source') ?? ''), (address) => {
-      const { context, namespace, eventHubs } = this.#parts
+      const { context } = this.#parts
+      const { namespace, eventHubs } = this.#parts.entities()
       if (isRequestNode(address)) {
         acceptAttach(sender)
         const replies = new ReplyLink(sender)
@@ -84,7 +91,8 @@ export class LinkRouter {
   }
 
   #requestHandler(peer: Peer, address: string): RequestHandler | undefined {
-    const { context, namespace, eventHubs, keys } = this.#parts
+    const { context, keys } = this.#parts
+    const { namespace, eventHubs } = this.#parts.entities()
     if (address === '$cbs') return (request) => putToken(peer, [...keys.serviceBus, ...keys.eventHubs], context.clock, request)
     if (!isRequestNode(address)) return undefined
     const owner = ownerOf(address)
@@ -94,13 +102,14 @@ export class LinkRouter {
   }
 
   #isEventHub(peer: Peer, address: string): boolean {
-    const { namespace, eventHubs } = this.#parts
+    const { namespace, eventHubs } = this.#parts.entities()
     if (!eventHubs.has(address)) return peer.isEventHubsClient && !namespace.has(address)
     return peer.isEventHubsClient || !namespace.has(address)
   }
 
   #authorize(peer: Peer, address: string, right: AccessRight): void {
-    const { context, namespace, keys } = this.#parts
+    const { context, keys } = this.#parts
+    const { namespace } = this.#parts.entities()
     const needed = peer.isEventHubsClient || !namespace.has(address.replace(/\/\$.*$/, '')) ? keys.eventHubs : keys.serviceBus
     if (needed.length === 0 || allows(peer.claims, address, right, context.clock.now())) return
     throw unauthorized(`Unauthorized access. '${right}' claim(s) are required to perform this operation on '${address}'.`)

@@ -1,3 +1,4 @@
+import { deserialize, serialize } from 'node:v8'
 import type { BrokerContext } from '../broker-context.ts'
 import { BrokerError, entityNotFound } from '../broker-error.ts'
 import type { ServiceBusConfig } from '../config/service-bus-config.ts'
@@ -85,9 +86,9 @@ export class Namespace {
   }
 
   /** Rules that clients changed win over those of the configuration. */
-  restoreRules(entity: number, definitions: RuleDefinition[]): void {
+  restoreRules(entity: number, encoded: string[]): void {
     const subscription = this.#subscriptionsByNumber.get(entity)
-    if (subscription !== undefined) subscription.rules = new RuleSet(definitions)
+    if (subscription !== undefined) subscription.rules = new RuleSet(encoded.map(decodeRule))
   }
 
   #addQueue(name: string, properties: EntityProperties): void {
@@ -137,6 +138,11 @@ export class Namespace {
   }
 
   #saveRules({ queue, rules }: Subscription): void {
-    this.#context.journal.saveRules(queue.contents.entity, rules.definitions.map((definition) => ({ name: definition.name, definition: JSON.stringify(definition) })))
+    this.#context.journal.saveRules(queue.contents.entity, rules.definitions.map((definition) => ({ name: definition.name, definition: encodeRule(definition) })))
   }
 }
+
+// Not JSON: correlation filters compare with dates and 64-bit integers too.
+const encodeRule = (definition: RuleDefinition): string => serialize(definition).toString('base64')
+
+const decodeRule = (encoded: string): RuleDefinition => deserialize(Buffer.from(encoded, 'base64')) as RuleDefinition

@@ -113,7 +113,7 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
     },
     reset() {
       commit()
-      database.exec('DELETE FROM messages; DELETE FROM sessions; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events;')
+      database.exec('DELETE FROM messages; DELETE FROM sessions; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;')
     },
     close() {
       commit()

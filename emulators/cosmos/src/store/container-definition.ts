@@ -3,10 +3,8 @@ import { isJsonObject, type Json, type JsonObject } from '../json.ts'
 import { pathSteps, readPartitionKeyDefinition, type PartitionKeyDefinition } from '../partition-key.ts'
 import { isPlainKey } from './json-path.ts'
 
-export interface CompositePath {
-  path: string
-  order: 'ascending' | 'descending'
-}
+// A type, not an interface: only that is assignable to a JSON object.
+export type CompositePath = { path: string; order: 'ascending' | 'descending' }
 
 export interface ContainerDefinition {
   id: string

@@ -6,6 +6,8 @@ export type Path = readonly (string | number)[]
 
 const itemsBeforeIndexing = 500
 const usesBeforeIndexing = 3
+// A scan of this many costs more than a query may take, so the first one builds the index.
+const itemsWithoutPatience = 20_000
 const maxIndexes = 16
 
 /**
@@ -51,13 +53,14 @@ export class PathIndexes {
   /** Counts one use of these paths in a filter or an order; builds what became worth it while the table is still small. */
   used(paths: Iterable<Path | undefined>, itemCount: number): void {
     if (itemCount < itemsBeforeIndexing) return
+    const needed = itemCount >= itemsWithoutPatience ? 1 : usesBeforeIndexing
     for (const path of paths) {
       if (path === undefined) continue
       const key = jsonPath(path)
+      if (this.#names.has(key) || this.#names.size >= maxIndexes) continue
       const uses = (this.#uses.get(key) ?? 0) + 1
-      if (uses > usesBeforeIndexing) continue
       this.#uses.set(key, uses)
-      if (uses === usesBeforeIndexing && this.#names.size < maxIndexes && !this.#names.has(key)) this.#create(path, key)
+      if (uses >= needed) this.#create(path, key)
     }
   }
 

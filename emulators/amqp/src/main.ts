@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { startAmqpEmulator } from './start-amqp-emulator.ts'
+
+const usage = `Service Bus and Event Hubs emulator: AMQP 1.0 on one port.
+
+  node emulators/amqp/src/main.ts [options]
+
+  --port N                     AMQP port (default: a free one)
+  --host ADDRESS               address to listen on (default 127.0.0.1)
+  --service-bus-config FILE    Config.json of Microsoft's Service Bus emulator
+  --event-hubs-config FILE     Config.json of Microsoft's Event Hubs emulator
+  --data DIR                   keep everything acknowledged there (default: in memory)
+  --max-message-bytes N        largest single message (default 262144)
+  --help                       this text
+
+Prints one JSON line with the port, the control API's URL and the connection strings once it listens.
+`
+
+const fail = (message: string): never => {
+  process.stderr.write(`${message}\n`)
+  process.exit(2)
+}
+
+const readConfig = (file: string | undefined): object | undefined => {
+  if (file === undefined) return undefined
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as object
+  } catch (error) {
+    return fail(`${file}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+const wholeNumber = (text: string | undefined, flag: string): number | undefined => {
+  if (text === undefined) return undefined
+  const number = Number(text)
+  return Number.isInteger(number) && number >= 0 ? number : fail(`--${flag} must be a whole number, not ${text}`)
+}
+
+const readOptions = (): Parameters<typeof startAmqpEmulator>[0] => {
+  const { values } = parseArgs({
+    options: {
+      port: { type: 'string' },
+      host: { type: 'string' },
+      'service-bus-config': { type: 'string' },
+      'event-hubs-config': { type: 'string' },
+      data: { type: 'string' },
+      'max-message-bytes': { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(usage)
+    process.exit(0)
+  }
+  const serviceBusConfig = readConfig(values['service-bus-config'])
+  const eventHubsConfig = readConfig(values['event-hubs-config'])
+  const maxMessageBytes = wholeNumber(values['max-message-bytes'], 'max-message-bytes')
+  return {
+    port: wholeNumber(values.port, 'port') ?? 0,
+    ...(values.host === undefined ? {} : { host: values.host }),
+    ...(serviceBusConfig === undefined ? {} : { serviceBusConfig }),
+    ...(eventHubsConfig === undefined ? {} : { eventHubsConfig }),
+    ...(values.data === undefined ? {} : { dataDir: values.data }),
+    ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
+  }
+}
+
+try {
+  const emulator = await startAmqpEmulator(readOptions())
+  let closing: Promise<void> | undefined
+  const stop = (): void => {
+    closing ??= emulator.close().then(() => process.exit(0))
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  if (process.env['EXIT_WITH_PARENT'] === '1') {
+    process.stdin.on('end', stop)
+    process.stdin.on('error', stop)
+    process.stdin.resume()
+  }
+  const ready = {
+    ready: true,
+    port: emulator.port,
+    control: `http://127.0.0.1:${emulator.controlPort}/_control`,
+    SERVICE_BUS_CONNECTION_STRING: emulator.serviceBusConnectionString,
+    EVENT_HUBS_CONNECTION_STRING: emulator.eventHubsConnectionString,
+  }
+  process.stdout.write(`${JSON.stringify(ready)}\n`)
+} catch (error) {
+  fail(error instanceof Error ? error.message : String(error))
+}
