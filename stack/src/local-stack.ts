@@ -1,11 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { assumeIdle } from '@sluice/admission'
 import { type EmulatorSet, type ProcessEvent, startEmulators, SupervisedProcess } from '@sluice/emulator-host'
 import { loadPlatformConfig } from '@sluice/service-kit'
-import { connectBlobs, connectCosmos, connectRedis } from '@sluice/storage'
-import { createLogger } from '@sluice/telemetry'
+import { provision } from './provision.ts'
 import { type StackSecrets, stackSecrets } from './secrets.ts'
 import { serviceNames, serviceProcess } from './service-specs.ts'
 import { twinConfig, withRealEndpoint } from './twin-config.ts'
@@ -57,7 +55,7 @@ export async function startLocalStack(options: StackOptions): Promise<LocalStack
     await emulators.stop()
   }
   try {
-    await provision(emulators)
+    await provision(emulators.connections)
     const common = serviceEnvironment(options, secrets, emulators, platformFile)
     for (const name of serviceNames) {
       const env = name === 'ingest' ? { ...common, PORT: String(options.port) } : common
@@ -113,25 +111,7 @@ function serviceEnvironment(
     AZURE_OPENAI_API_KEY: secrets.apiKey,
     PROXY_API_KEY: process.env.PROXY_API_KEY ?? secrets.apiKey,
     PROXY_API_TENANT: 'local',
+    DRAIN_MS: '10000',
     ...options.env,
-  }
-}
-
-async function provision({ connections }: EmulatorSet): Promise<void> {
-  const cosmos = connectCosmos({
-    endpoint: connections.COSMOS_ENDPOINT ?? '',
-    key: connections.COSMOS_KEY ?? '',
-    database: 'sluice',
-  })
-  const blobs = connectBlobs({
-    connectionString: connections.AZURE_STORAGE_CONNECTION_STRING ?? '',
-    container: 'sluice',
-  })
-  const redis = connectRedis(connections.REDIS_URL ?? '', { logger: createLogger({ service: 'stack', level: 'silent' }) })
-  try {
-    // The twin has just started: nobody has used its quotas, so they need not ramp up.
-    await Promise.all([cosmos.provision(), blobs.provision(), assumeIdle(redis.client)])
-  } finally {
-    await Promise.all([cosmos.close(), redis.close()])
   }
 }

@@ -7,12 +7,13 @@ export type ServiceName = (typeof serviceNames)[number]
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** One of the four services as a child process, configured by its environment alone, as in production. */
-export function serviceProcess(name: ServiceName, env: Record<string, string>, instance = ''): ProcessSpec {
+export function serviceProcess(name: ServiceName, env: Record<string, string>): ProcessSpec {
   return {
-    name: name + instance,
+    name,
     command: process.execPath,
     args: () => [`${root}services/${name}/src/main.ts`],
-    env,
+    // Whatever listens takes the port again that it had before a restart.
+    env: (port) => (port === 0 ? env : { ...env, PORT: String(port) }),
     readyLine: serviceReady,
     killAfterMs: 35_000,
   }

@@ -22,6 +22,8 @@ export type ContractNamespace = {
   client(options?: ServiceBusClientOptions): ServiceBusClient
   /** The entity's name in the namespace. */
   name(entity: string): string
+  /** The broker's idea of now. */
+  now(): number
   /** Lets time pass: at once here, by waiting on Azure. */
   pass(durationMs: number): Promise<void>
   close(): Promise<void>
@@ -67,6 +69,7 @@ const openEmulator = async (layout: Layout): Promise<ContractNamespace> => {
       return client
     },
     name: (entity) => entity,
+    now: clock.now,
     pass: (durationMs) => clock.skip(durationMs),
     close: async () => {
       await Promise.all(clients.map((client) => client.close()))
@@ -99,7 +102,8 @@ const openOnAzure = async (connectionString: string, layout: Layout): Promise<Co
         const action = Properties['Action'] as { SqlExpression: string } | undefined
         const correlation = Properties['CorrelationFilter'] as Properties | undefined
         const filter = sql === undefined ? lowerFirst(correlation ?? {}) : { sqlExpression: sql.SqlExpression }
-        await admin.createRule(prefix + topic, name, Name, filter, ...(action === undefined ? [] : [{ sqlExpression: action.SqlExpression }]))
+        if (action === undefined) await admin.createRule(prefix + topic, name, Name, filter)
+        else await admin.createRule(prefix + topic, name, Name, filter, { sqlExpression: action.SqlExpression })
       }
     }
   }
@@ -113,6 +117,7 @@ const openOnAzure = async (connectionString: string, layout: Layout): Promise<Co
       return client
     },
     name: (entity) => prefix + entity,
+    now: Date.now,
     pass: (durationMs) => sleep(durationMs + 1000),
     close: async () => {
       await Promise.all(clients.map((client) => client.close()))

@@ -51,20 +51,27 @@ export class AdmissionModel {
     this.#grants.set(name, [...(this.#grants.get(name) ?? []), { at, tokens }])
   }
 
-  cool(name: string, until: number): void {
-    this.#cool.set(name, Math.max(this.#cool.get(name) ?? 0, until))
+  cool(name: string, limit: number, until: number, at: number): void {
+    if (until <= (this.#cool.get(name) ?? 0)) return
+    this.#cool.set(name, until)
+    this.#unseen.set(name, { tokens: Math.max(0, limit - this.used(name, at)), measured: until })
   }
 
   observe(
     name: string,
     limit: number,
-    seen: { used: number; usedAtGrant: number; grantedAt: number },
+    seen: { used: number; usedAtGrant: number; grantedAt: number; tokens: number },
     at: number,
   ): void {
-    const found = Math.max(0, seen.used - Math.max(seen.usedAtGrant, this.used(name, at)))
-    const measured = this.#unseen.get(name)?.measured ?? this.#epoch
-    if (found <= this.unseen(name, limit, at) && seen.grantedAt <= measured) return
-    this.#unseen.set(name, { tokens: found, measured: at })
+    const unseen = this.unseen(name, limit, at)
+    const least = seen.used - Math.max(seen.usedAtGrant, this.used(name, at))
+    const settled = this.#within(name, at, tokenWindow)
+      .filter((grant) => grant.at <= seen.grantedAt - 1_000)
+      .reduce((sum, grant) => sum + grant.tokens, 0)
+    const most = Math.max(0, seen.used - seen.tokens - settled)
+    const newer = seen.grantedAt > (this.#unseen.get(name)?.measured ?? this.#epoch)
+    if (least > unseen) this.#unseen.set(name, { tokens: least, measured: at })
+    else if (newer && most < unseen) this.#unseen.set(name, { tokens: most, measured: at })
   }
 
   used(name: string, at: number): number {
@@ -73,7 +80,8 @@ export class AdmissionModel {
 
   unseen(name: string, limit: number, at: number): number {
     const { tokens, measured } = this.#unseen.get(name) ?? { tokens: limit, measured: this.#epoch }
-    return Math.floor((Math.min(tokens, limit) * Math.max(0, measured + tokenWindow - at)) / tokenWindow)
+    const left = Math.min(tokenWindow, Math.max(0, measured + tokenWindow - at))
+    return Math.floor((Math.min(tokens, limit) * left) / tokenWindow)
   }
 
   #within(name: string, at: number, window: number) {

@@ -24,7 +24,7 @@ type Step =
   | { kind: 'wait'; ms: number }
   | { kind: 'reserve'; of: string[]; tokens: number }
   | { kind: 'wait until told'; of: string[]; tokens: number }
-  | { kind: 'cool'; name: string; ms: number }
+  | { kind: 'cool'; nth: number; ms: number }
   | { kind: 'observe'; nth: number; used: number }
 
 const some = fc.uniqueArray(fc.constantFrom(...names), { minLength: 1, maxLength: 3 })
@@ -43,7 +43,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({
       kind: fc.constant('cool' as const),
-      name: fc.constantFrom(...names),
+      nth: fc.nat(10),
       ms: fc.integer({ min: 1, max: 20_000 }),
     }),
   },
@@ -86,15 +86,22 @@ async function play(
 ): Promise<number> {
   if (step.kind === 'wait') return step.ms
   if (step.kind === 'cool') {
-    await admission.cooled(step.name, step.ms)
-    model.cool(step.name, now + step.ms)
+    const grant = grants.at(-1 - step.nth)
+    if (!grant) return 0
+    await admission.cooled(grant, step.ms)
+    model.cool(grant.deployment, grant.quota.tokensPerMinute, now + step.ms, now)
     return 0
   }
   if (step.kind === 'observe') {
     const grant = grants.at(-1 - step.nth)
     if (!grant) return 0
     const limit = grant.quota.tokensPerMinute
-    const seen = { used: Math.min(step.used, limit), usedAtGrant: grant.usedTokens, grantedAt: grant.atMs ?? 0 }
+    const seen = {
+      used: Math.min(step.used, limit),
+      usedAtGrant: grant.usedTokens,
+      grantedAt: grant.atMs ?? 0,
+      tokens: grant.tokens,
+    }
     await admission.observed(grant, { remainingTokens: limit - seen.used })
     // Nothing new is not even reported.
     if (seen.used > grant.usedTokens || grant.unseenTokens > 0) model.observe(grant.deployment, limit, seen, now)

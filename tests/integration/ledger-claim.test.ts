@@ -3,14 +3,20 @@ import { requestIdOf } from '@sluice/contracts'
 import type { Ledger } from '@sluice/ledger'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { arrival, chat, held, LedgerFixture } from './ledger-fixture.ts'
+import { type StandIns, startStorage } from './storage-stand-ins.ts'
 
+let stores: StandIns
 let fixture: LedgerFixture
 let ledger: Ledger
 beforeAll(async () => {
-  fixture = await LedgerFixture.start()
+  stores = await startStorage()
+  fixture = await LedgerFixture.over(stores)
   ledger = fixture.worker()
 })
-afterAll(() => fixture.stop())
+afterAll(async () => {
+  await fixture.close()
+  await stores.stop()
+})
 
 describe('accept', () => {
   it('stores a request once under its key, whoever asks how often', async () => {

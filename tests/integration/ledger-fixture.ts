@@ -12,9 +12,10 @@ import {
   type Row,
 } from '@sluice/ledger'
 import { ManualClock } from '@sluice/resilience'
+import type { Blobs, Cosmos } from '@sluice/storage'
 import { createLogger, createMetrics, type Metrics } from '@sluice/telemetry'
 import { vi } from 'vitest'
-import { type StandIns, startStorage } from './storage-stand-ins.ts'
+import type { StandIns } from './storage-stand-ins.ts'
 
 export const beatMs = 5_000
 export const leaseMs = 15_000
@@ -47,28 +48,22 @@ export function held(result: ClaimResult): Claim {
 export class LedgerFixture {
   readonly clock = new ManualClock()
   readonly metrics: Metrics = createMetrics('test')
-  readonly #stores: StandIns
+  readonly cosmos: Cosmos
+  readonly blobs: Blobs
   readonly #ledgers: Ledger[] = []
 
-  private constructor(stores: StandIns) {
-    this.#stores = stores
+  private constructor(cosmos: Cosmos, blobs: Blobs) {
+    this.cosmos = cosmos
+    this.blobs = blobs
   }
 
-  static async start(): Promise<LedgerFixture> {
-    return new LedgerFixture(await startStorage())
-  }
-
-  get blobs() {
-    return this.#stores.blobs
-  }
-
-  get cosmos() {
-    return this.#stores.cosmos
+  /** Over a database of its own. */
+  static async over(stores: StandIns): Promise<LedgerFixture> {
+    return new LedgerFixture(await stores.database(), stores.blobs)
   }
 
   worker(over: Partial<LedgerOptions> = {}): Ledger {
-    const { clock, metrics } = this
-    const { cosmos, blobs } = this.#stores
+    const { clock, metrics, cosmos, blobs } = this
     const ledger = createLedger({ cosmos, blobs, clock, logger, metrics, owner: 'worker', beatMs, leaseMs, ...over })
     this.#ledgers.push(ledger)
     return ledger
@@ -119,9 +114,8 @@ export class LedgerFixture {
     return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
   }
 
-  async stop(): Promise<void> {
-    // Closing waits for the SDK's bulk executor in real time only; whatever waits for the clock is cancelled.
+  async close(): Promise<void> {
     await Promise.all(this.#ledgers.map((ledger) => ledger.close()))
-    await this.#stores.stop()
+    if (this.clock.pending > 0) throw new Error(`${this.clock.pending} timers were left behind`)
   }
 }

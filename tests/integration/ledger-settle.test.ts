@@ -3,14 +3,20 @@ import { AppError } from '@sluice/errors'
 import type { FinishInput, Ledger, Row } from '@sluice/ledger'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { arrival, chat, held, LedgerFixture } from './ledger-fixture.ts'
+import { type StandIns, startStorage } from './storage-stand-ins.ts'
 
+let stores: StandIns
 let fixture: LedgerFixture
 let ledger: Ledger
 beforeAll(async () => {
-  fixture = await LedgerFixture.start()
+  stores = await startStorage()
+  fixture = await LedgerFixture.over(stores)
   ledger = fixture.worker()
 })
-afterAll(() => fixture.stop())
+afterAll(async () => {
+  await fixture.close()
+  await stores.stop()
+})
 
 const answer = (content: string): FinishInput => ({
   status: 'succeeded',
@@ -69,9 +75,7 @@ describe('finish', () => {
     const second = held(await ledger.claim(fixture.claimInput(input, { expectExisting: true })))
     const row = await ledger.finish(second, answer('second'))
     await expect(ledger.finish(first, answer('first'))).rejects.toMatchObject({ code: 'lease_lost' })
-    await expect(ledger.finish(second, answer('again')))
-      .rejects.toMatchObject({ code: 'lease_lost' })
-      .catch(() => {})
+    expect(await ledger.finish(second, answer('again'))).toEqual(row)
     expect((await fixture.row(ledger, row)).result).toEqual(row.result)
   })
 
@@ -121,6 +125,15 @@ describe('park and giveBack', () => {
     const again = held(await ledger.claim(fixture.claimInput(input, { expectExisting: true })))
     expect(again.row).toMatchObject({ fence: 2, attempts: 1 })
     again.release()
+  })
+
+  it('end the claim for good, also while nobody else has the row', async () => {
+    for (const end of ['park', 'giveBack'] as const) {
+      const claim = held(await ledger.claim(fixture.claimInput(arrival())))
+      const row = await (end === 'park' ? ledger.park(claim, fixture.clock.now()) : ledger.giveBack(claim))
+      await expect(ledger.finish(claim, answer('late'))).rejects.toMatchObject({ code: 'lease_lost' })
+      expect(await fixture.row(ledger, row)).toEqual(row)
+    }
   })
 
   it('neither works for a claim that a successor took over', async () => {

@@ -41,29 +41,38 @@ async function portOf(child: ChildProcess): Promise<number> {
 }
 
 export interface StandIns {
-  cosmos: Cosmos
   blobs: Blobs
-  /** Another client of the same database. */
-  connect(): Cosmos
+  /** A client of a new, provisioned database. */
+  database(): Promise<Cosmos>
+  /** What the next requests to Cosmos meet; see the emulator's control API. */
+  fault(fault: object): Promise<void>
   stop(): Promise<void>
 }
 
-/** A Cosmos emulator and Azurite, both provisioned, and a client of each. */
+/** A Cosmos emulator and Azurite. */
 export async function startStorage(): Promise<StandIns> {
   const [emulator, azurite] = await Promise.all([startCosmosEmulator({}), startAzurite()])
   const opened: Cosmos[] = []
-  const connect = () => {
-    const cosmos = connectCosmos({ endpoint: emulator.endpoint, key: emulator.key, database: 'sluice' })
-    opened.push(cosmos)
-    return cosmos
-  }
-  const cosmos = connect()
   const blobs = connectBlobs({ connectionString: azurite.connectionString, container: 'sluice' })
-  await Promise.all([cosmos.provision(), blobs.provision()])
+  await blobs.provision()
   return {
-    cosmos,
     blobs,
-    connect,
+    database: async () => {
+      const { endpoint, key } = emulator
+      const cosmos = connectCosmos({ endpoint, key, database: `test-${opened.length}` })
+      opened.push(cosmos)
+      await cosmos.provision()
+      return cosmos
+    },
+    fault: async (fault) => {
+      const body = JSON.stringify(fault)
+      const answer = await fetch(`${emulator.endpoint}/_control/faults`.replace(/([^:])\/\//, '$1/'), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
+      if (!answer.ok) throw new Error(`the emulator refused ${body}: ${answer.status} ${await answer.text()}`)
+    },
     stop: async () => {
       await Promise.all(opened.map((one) => one.close()))
       await Promise.all([emulator.close(), azurite.stop()])

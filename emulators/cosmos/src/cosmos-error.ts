@@ -20,7 +20,6 @@ type ErrorStatus = keyof typeof codeOfStatus
 
 export const substatus = {
   partitionKeyMismatch: 1001,
-  crossPartitionKeyMissing: 1001,
   containerMissing: 1003,
   requestRateTooLarge: 3200,
 } as const

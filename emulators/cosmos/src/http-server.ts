@@ -66,7 +66,7 @@ class Exchange {
 
   run(request: CosmosRequest): void {
     const fault = this.#handlers.faultFor(request, this.#uri)
-    switch (fault?.fault) {
+    switch (fault?.type) {
       case 'throttle':
         this.fail(requestRateTooLarge(fault.retryAfterMs ?? 10))
         break

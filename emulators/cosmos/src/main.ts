@@ -62,5 +62,5 @@ if (process.env['EXIT_WITH_PARENT'] === '1') {
 
 const { port, endpoint, key } = emulator
 console.log(
-  JSON.stringify({ ready: true, port, COSMOS_ENDPOINT: endpoint, COSMOS_KEY: key, control: `${endpoint}_control/` }),
+  JSON.stringify({ ready: true, port, COSMOS_ENDPOINT: endpoint, COSMOS_KEY: key, control: `${endpoint}_control` }),
 )

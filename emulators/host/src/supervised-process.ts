@@ -4,9 +4,10 @@ import { createInterface } from 'node:readline'
 export interface ProcessSpec {
   name: string
   command: string
-  /** The arguments; `port` is the one that the process announced before, so that a restart keeps its address. */
+  /** The arguments; `port` is the one that the process announced before (0 at first), so that a restart keeps it. */
   args: (port: number) => string[]
-  env?: Record<string, string>
+  /** Added to this process' own environment. */
+  env?: (port: number) => Record<string, string>
   /** Reads a line of stdout; answers what the process announced when the line says that it is ready. */
   readyLine: (line: string) => Announcement | undefined
   /** Restart after an exit nobody asked for; default true. */
@@ -109,10 +110,11 @@ export class SupervisedProcess {
 
   #spawn(): void {
     const spec = this.#spec
-    const child = spawn(spec.command, spec.args(this.#announced.port ?? 0), {
+    const port = this.#announced.port ?? 0
+    const child = spawn(spec.command, spec.args(port), {
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, ...spec.env, EXIT_WITH_PARENT: '1' },
+      env: { ...process.env, ...spec.env?.(port), EXIT_WITH_PARENT: '1' },
     })
     this.#child = child
     child.stdin.on('error', () => {})

@@ -1,21 +1,23 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { BatchQueue } from './batches/batch-queue.ts'
-import { CallLog } from './call-log.ts'
+import { CallLog } from './control/call-log.ts'
 import { parseConfig } from './config.ts'
 import type { TwinConfigInput } from './config.ts'
-import { serveControl } from './control-api.ts'
+import { serveControl } from './control/control-api.ts'
 import { defaultConfig } from './default-config.ts'
-import { Deployment } from './deployment.ts'
-import { Evictions } from './eviction.ts'
-import { FaultList } from './faults.ts'
-import { FaultScript } from './fault-script.ts'
+import { Deployment } from './quotas/deployment.ts'
+import { Evictions } from './control/eviction.ts'
+import { FaultList } from './control/faults.ts'
+import { FaultScript } from './control/fault-script.ts'
 import { FileStore } from './files/file-store.ts'
 import { TwinDatabase } from './files/twin-database.ts'
 import { PersistedClock } from './persisted-clock.ts'
-import { PromptCache } from './prompt-cache.ts'
-import { ResponseStore } from './response-store.ts'
-import { serveCall } from './serve-call.ts'
+import { PromptCache } from './model/prompt-cache.ts'
+import { ClientSecrets } from './realtime/client-secrets.ts'
+import { RealtimeServer } from './realtime/serve-upgrade.ts'
+import { ResponseStore } from './inference/response-store.ts'
+import { serveCall } from './http/serve-call.ts'
 import type { Resource, Twin, TwinCore } from './twin.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -84,6 +86,7 @@ export async function startOpenAITwin(options: OpenAITwinOptions = {}): Promise<
     evictions: new Evictions(),
     files: new FileStore(database, clock, options.dataDir),
     loggedHeaders: (options.loggedHeaders ?? ['traceparent', 'idempotency-key']).map((name) => name.toLowerCase()),
+    secrets: new ClientSecrets(clock),
     open: new Set(),
   }
   const twin: Twin = { ...core, batches: new BatchQueue(core, database) }
@@ -92,6 +95,8 @@ export async function startOpenAITwin(options: OpenAITwinOptions = {}): Promise<
     if (req.url?.startsWith('/_control/')) void serveControl(twin, req, res)
     else void serveCall(twin, req, res)
   })
+  const realtime = new RealtimeServer(twin)
+  server.on('upgrade', (req, socket, head) => void realtime.upgrade(req, socket, head))
   server.on('clientError', (_error, socket) => socket.destroy())
   const tick = (): void => {
     script.runDue()
@@ -113,6 +118,7 @@ export async function startOpenAITwin(options: OpenAITwinOptions = {}): Promise<
       clearInterval(ticker)
       stopListening()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      realtime.close()
       server.closeAllConnections()
       await closed
       await twin.batches.close()

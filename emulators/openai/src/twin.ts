@@ -1,19 +1,26 @@
 import type { BatchQueue } from './batches/batch-queue.ts'
-import type { CallLog } from './call-log.ts'
+import type { CallLog } from './control/call-log.ts'
 import type { ResourceSettings } from './config.ts'
-import type { Deployment } from './deployment.ts'
-import type { Evictions } from './eviction.ts'
-import type { Exchange } from './exchange.ts'
-import type { FaultList } from './faults.ts'
+import type { Deployment } from './quotas/deployment.ts'
+import type { Evictions } from './control/eviction.ts'
+import type { FaultList } from './control/faults.ts'
 import type { FileStore } from './files/file-store.ts'
-import type { PromptCache } from './prompt-cache.ts'
-import type { ResponseStore } from './response-store.ts'
+import type { PromptCache } from './model/prompt-cache.ts'
+import type { ClientSecrets } from './realtime/client-secrets.ts'
+import type { ResponseStore } from './inference/response-store.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 /** One Azure OpenAI resource: its keys and its deployments by name. */
 export interface Resource {
   settings: ResourceSettings
   deployments: Map<string, Deployment>
+}
+
+/** A call or a session that can be cut from outside. */
+export interface OpenCall {
+  readonly resource: Resource
+  readonly deployment: Deployment | undefined
+  cut(why: string): void
 }
 
 /** What a running twin shares between its calls and its batches. */
@@ -27,8 +34,9 @@ export interface TwinCore {
   responses: ResponseStore
   evictions: Evictions
   files: FileStore
-  /** Calls that have not ended. */
-  open: Set<Exchange>
+  secrets: ClientSecrets
+  /** Calls and sessions that have not ended. */
+  open: Set<OpenCall>
   /** Request headers that the call log keeps, in lower case. */
   loggedHeaders: readonly string[]
 }

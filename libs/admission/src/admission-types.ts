@@ -10,6 +10,7 @@ export interface Grant {
   kind: 'granted'
   deployment: string
   quota: Quota
+  tokens: number
   /** Time of the windows at the grant: Redis TIME, epoch ms; undefined when Redis was not asked. */
   atMs: number | undefined
   /** Tokens that the windows held after the grant, this call included. */
@@ -37,8 +38,11 @@ export interface ReserveInput {
 export interface Admission {
   /** One Redis round trip. @throws the signal's reason when it aborts first. */
   reserve(input: ReserveInput): Promise<Reservation>
-  /** The deployment answered 429: nobody gets room on it for `ms`. Never rejects. */
-  cooled(deployment: string, ms: number): Promise<void>
+  /**
+   * The call was refused with 429: nobody gets room on its deployment for `ms`, and from then on only as fast as a full
+   * window empties, until an answer tells what is left. Never rejects.
+   */
+  cooled(grant: Grant, ms: number): Promise<void>
   /**
    * Corrects the view of a deployment by what its answer's headers said. Asks Redis only when they tell something new.
    * Never rejects.

@@ -5,8 +5,8 @@
 --        3 token window, 4..6 request windows of a second, ten seconds and a minute (ms), 7.. operands:
 --   reserve  tokens, then for each deployment its tokens and requests a minute
 --            -> { 1, index, now, used, unseen } for the first deployment with room, or { 0, ms until one has room }
---   cool     ms: nobody gets room on the deployment until then
---   observe  tokens a minute, tokens used as the provider says, tokens used at the grant, time of the grant
+--   cool     ms, tokens a minute: the deployment refused a call, nobody gets room on it until then
+--   observe  tokens a minute, tokens used as the provider says; of the grant: tokens used then, its time, its tokens
 --   owe      for each deployment the tokens that a worker spent on it while Redis was out of its reach
 --
 -- A log holds `time:tokens` of every grant of the last token window, oldest first. From it follow all windows exactly:
@@ -15,11 +15,15 @@
 --
 -- Unseen tokens are those that the provider counts and the log does not know. They leave the window evenly over its
 -- length. Without an epoch key Redis has lost its memory: then whole windows count as unseen, of tokens and of requests.
+-- A refusal says that the window is full, whatever the log thinks; from the end of the cool-down on it empties evenly.
+-- Either way the next answer tells how much it really is.
 
 local operation, given = ARGV[1], tonumber(ARGV[2])
 local tokenWindow, operands = tonumber(ARGV[3]), 6
 local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
 local never = 9007199254740991
+-- A call that was granted this long ago has reached its provider.
+local settleMs = 1000
 
 local function operand(index) return tonumber(ARGV[operands + index]) end
 
@@ -106,7 +110,7 @@ local function add(w, tokens)
 end
 
 local function unseenAt(w, limit, at)
-  local left = max(0, (w.measured or epoch) + tokenWindow - at)
+  local left = min(tokenWindow, max(0, (w.measured or epoch) + tokenWindow - at))
   return floor(min(w.unseen or limit, limit) * left / tokenWindow)
 end
 
@@ -171,23 +175,49 @@ local function reserve()
   return { 0, soonest }
 end
 
+local function assume(w, unseen, measured)
+  w.unseen, w.measured, w.changed = unseen, measured, true
+  redis.call('HSET', w.state, 'unseen', string.format('%.0f', unseen), 'measured', string.format('%.0f', measured))
+end
+
 local function cool()
   local w = open(1)
-  w.cool = max(w.cool, w.now + operand(1))
+  local till = w.now + operand(1)
+  if till > w.cool then
+    w.cool = till
+    assume(w, max(0, operand(2) - w.sum), till)
+  end
   save(w)
   return { 1 }
 end
 
+local function grantedAfter(w, moment)
+  local sum, index = 0, -64
+  while true do
+    local chunk = redis.call('LRANGE', w.log, index, index + 63)
+    for position = #chunk, 1, -1 do
+      local at, tokens = parse(chunk[position])
+      if at <= moment then return sum end
+      sum = sum + tokens
+    end
+    if #chunk < 64 then return sum end
+    index = index - 64
+  end
+end
+
+-- The provider counted at some time between the grant and now, and may not have met yet what was granted just before.
+-- So what it did not get from here lies between two bounds, and the unseen tokens are moved only when they leave them.
 local function observe()
-  local limit, used, usedAtGrant, granted = operand(1), operand(2), operand(3), operand(4)
+  local limit, used, usedAtGrant, granted, tokens = operand(1), operand(2), operand(3), operand(4), operand(5)
   local w = open(1)
-  -- The provider counted some time between the grant and now. What the log held at either end was ours.
-  local found = max(0, used - max(usedAtGrant, w.sum))
-  local known = unseenAt(w, limit, w.now)
-  -- An answer to a call that is older than the last measurement may not know what that one saw.
-  if found > known or granted > (w.measured or epoch) then
-    redis.call('HSET', w.state, 'unseen', string.format('%.0f', found), 'measured', string.format('%.0f', w.now))
-    w.changed = true
+  local unseen = unseenAt(w, limit, w.now)
+  local least = used - max(usedAtGrant, w.sum)
+  if least > unseen then
+    assume(w, least, w.now)
+  -- An answer to a call from before the last measurement may not know what that one saw.
+  elseif granted > (w.measured or epoch) then
+    local most = max(0, used - tokens - (w.sum - grantedAfter(w, granted - settleMs)))
+    if most < unseen then assume(w, most, w.now) end
   end
   if w.changed then save(w) end
   return { 1 }

@@ -76,7 +76,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const [, index = 0, atMs, usedTokens = 0, unseenTokens = 0] = answer
     const quota = candidates[index - 1] as Quota
     own.spend(quota.name, tokens, clock.monotonic())
-    return { kind: 'granted', deployment: quota.name, quota, atMs, usedTokens, unseenTokens }
+    return { kind: 'granted', deployment: quota.name, quota, tokens, atMs, usedTokens, unseenTokens }
   }
 
   const reserveAlone = (candidates: readonly Quota[], tokens: number): Reservation => {
@@ -91,7 +91,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       own.spend(quota.name, tokens, now)
       owed.set(quota.name, (owed.get(quota.name) ?? 0) + tokens)
       const usedTokens = own.used(quota.name, now)
-      return { kind: 'granted', deployment: quota.name, quota, atMs: undefined, usedTokens, unseenTokens: 0 }
+      return { kind: 'granted', deployment: quota.name, quota, tokens, atMs: undefined, usedTokens, unseenTokens: 0 }
     }
     return { kind: 'later', afterMs: soonest }
   }
@@ -112,17 +112,19 @@ export function createAdmission(options: AdmissionOptions): Admission {
       return reserveAlone(able, tokens)
     },
 
-    async cooled(deployment, ms) {
+    async cooled({ deployment, quota }, ms) {
       own.cool(deployment, clock.monotonic() + ms)
-      if (mode === 'shared') await script.run('cool', [deployment], [Math.ceil(ms)]).catch(leave)
+      if (mode === 'alone') return
+      await script.run('cool', [deployment], [Math.ceil(ms), quota.tokensPerMinute]).catch(leave)
     },
 
     async observed(grant, { remainingTokens }) {
       if (remainingTokens === undefined || grant.atMs === undefined || mode === 'alone') return
+      const { deployment, tokens, atMs, usedTokens, unseenTokens } = grant
       const limit = grant.quota.tokensPerMinute
       const used = limit - remainingTokens
-      if (used <= grant.usedTokens && grant.unseenTokens === 0) return
-      await script.run('observe', [grant.deployment], [limit, used, grant.usedTokens, grant.atMs]).catch(leave)
+      if (used <= usedTokens && unseenTokens === 0) return
+      await script.run('observe', [deployment], [limit, used, usedTokens, atMs, tokens]).catch(leave)
     },
 
     close() {

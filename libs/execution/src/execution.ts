@@ -135,7 +135,7 @@ export function createExecution(options: ExecutionOptions): Execution {
         if (error.code === 'model_rate_limited') {
           const ms = Math.min(error.retryAfterMs ?? usualCoolDownMs, longestCoolDownMs)
           coolMs = Math.min(coolMs, ms)
-          void admission.cooled(deployment.name, ms)
+          void admission.cooled(room, ms)
         }
       }
     },

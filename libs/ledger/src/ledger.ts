@@ -8,6 +8,7 @@ import { claimRow } from './claiming.ts'
 import type { Context } from './context.ts'
 import { Flips } from './flips.ts'
 import { HeldClaim } from './held-claim.ts'
+import { insist } from './insist.ts'
 import type { Claim, Ledger } from './ledger-types.ts'
 import { list } from './list.ts'
 import { reject } from './reject.ts'
@@ -29,6 +30,9 @@ export interface LedgerOptions {
   /** How long finish, park and giveBack go on trying while storage is away. */
   insistMs?: number
 }
+
+/** A claim is no answer that was paid for: while storage is away its message can come again. */
+const claimInsistMs = 3_000
 
 /** Opens the ledger; see {@link Ledger}. */
 export function createLedger(options: LedgerOptions): Ledger {
@@ -65,7 +69,9 @@ export function createLedger(options: LedgerOptions): Ledger {
   return {
     accept: (input) => accept(context, input),
     claim: async (input) => {
-      const { kind, row } = await claimRow(context, input, `${context.owner}/${++claims}`)
+      // Tried again under the same name, so that a claim whose answer got lost is found and not waited for.
+      const claimId = `${context.owner}/${++claims}`
+      const { kind, row } = await insist(clock, claimInsistMs, () => claimRow(context, input, claimId))
       if (kind !== 'claimed') return { kind, row }
       const claim = new HeldClaim(context, row, () => held.delete(claim))
       held.add(claim)

@@ -79,7 +79,9 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     const due = page.filter((row) => isDue(row, sightings.stoodStillMs(row, nowMs)))
     let moved = 0
     const lane = async () => {
-      for (let row = due.shift(); row !== undefined; row = due.shift()) moved += (await act(row)) ? 1 : 0
+      for (let row = due.shift(); row !== undefined; row = due.shift()) {
+        if (await act(row)) moved++
+      }
     }
     await Promise.all(Array.from({ length: parallel }, lane))
     return moved

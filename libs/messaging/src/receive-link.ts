@@ -1,5 +1,6 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
 import type { Slot, SlotPool } from '@sluice/resilience'
+import { followCredit } from './follow-credit.ts'
 import type { ServiceBus } from './service-bus.ts'
 
 /** Where to receive from. */
@@ -22,21 +23,16 @@ interface ReceiveLinkOptions {
 }
 
 /**
- * One AMQP link with at most one credit, which stands for a slot that was taken before the credit was given. So the
- * broker never sends a message for which there is no slot, and no message waits here while its lock runs out.
- *
- * One credit a link, and several links, because of what the SDK's StreamingReceiver (7.9.5) does with more: whenever it
- * re-attaches it gives `maxConcurrentCalls` credits at once, whatever is still being worked on. With one, the credit of
- * the new link replaces the one that was lost with the old link, and the slot is the same. When there is no slot the
- * subscription is stopped, because then a re-attach must give no credit at all. (receiveMessages is no alternative: it
- * waits a second for more messages, and takes back its credit only by closing the link.)
+ * An AMQP link whose credit is always the number of slots that were taken for it. So the broker never sends a message
+ * for which there is no slot, and no message waits here while its lock runs out. When the link is lost its credit is
+ * lost with it, the slots stay, and the next link gets as much credit as there are slots then.
  */
 export class ReceiveLink {
   readonly #options: ReceiveLinkOptions
-  #listening: AbortController | undefined
-  /** Taken for the credit that the broker has; none while no credit is out. */
-  #slot: Slot | undefined
-  #unsubscribe: (() => Promise<void>) | undefined
+  /** One for each credit that the broker has, or will have when the link is attached. */
+  #slots: Slot[] = []
+  #open: { stop: AbortController; subscription: { close(): Promise<void> }; topUp: () => void } | undefined
+  #waiting = false
 
   constructor(options: ReceiveLinkOptions) {
     this.#options = options
@@ -44,22 +40,31 @@ export class ReceiveLink {
 
   /** Receives until suspended, through any number of reconnects. */
   open(): void {
-    if (this.#listening) return
-    this.#listening = new AbortController()
-    void this.#listen(this.#listening.signal)
+    if (this.#open) return
+    const { receiver } = this.#options
+    const stop = new AbortController()
+    const subscription = receiver.subscribe(
+      {
+        processMessage: (message) => this.#take(message),
+        processError: async ({ error }) => {
+          if (!stop.signal.aborted) this.#options.failed(error)
+        },
+      },
+      { autoCompleteMessages: false, abortSignal: stop.signal },
+    )
+    this.#open = { stop, subscription, topUp: followCredit(receiver, () => this.#slots.length) }
+    this.#refill()
   }
 
-  /**
-   * Takes the credit back. Messages that cross with it are still delivered; when the promise resolves there are no more.
-   */
+  /** Takes the credit back. Messages that cross with it are still delivered; afterwards there are no more. */
   async suspend(): Promise<void> {
-    this.#listening?.abort()
-    this.#listening = undefined
+    const open = this.#open
+    this.#open = undefined
+    open?.stop.abort()
     try {
-      await this.#unsubscribe?.()
+      await open?.subscription.close()
     } finally {
-      this.#slot?.release()
-      this.#slot = undefined
+      for (const slot of this.#slots.splice(0)) slot.release()
     }
   }
 
@@ -67,47 +72,37 @@ export class ReceiveLink {
     await this.#options.receiver.close()
   }
 
-  async #listen(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const slot = await this.#options.pool.acquire(signal).catch(() => undefined)
-      if (!slot) return
-      await this.#receiveWhileSlots(slot, signal)
-    }
-  }
-
-  /** Gives a credit for `slot`, and another one after each message, until there is no further slot. */
-  #receiveWhileSlots(slot: Slot, signal: AbortSignal): Promise<void> {
-    const { promise: ended, resolve: end } = Promise.withResolvers<void>()
-    // Also ends an attempt to attach that is under way: the next subscription must not find it competing.
-    const attaching = new AbortController()
-    const unsubscribe = async () => {
-      attaching.abort()
-      await subscription.close()
-      end()
-    }
-    this.#slot = slot
-    const subscription = this.#options.receiver.subscribe(
-      {
-        processMessage: async (message) => {
-          await this.#take(message)
-          this.#slot = signal.aborted ? undefined : this.#options.pool.tryAcquire()
-          // The SDK gives the next credit when this function returns, unless the subscription is closed by then.
-          if (!this.#slot) await unsubscribe()
-        },
-        processError: async ({ error }) => {
-          if (!attaching.signal.aborted) this.#options.failed(error)
-        },
-      },
-      { autoCompleteMessages: false, maxConcurrentCalls: 1, abortSignal: attaching.signal },
-    )
-    this.#unsubscribe = unsubscribe
-    return ended
-  }
-
   async #take(message: ServiceBusReceivedMessage): Promise<void> {
-    // A message without a slot would mean a credit too many; it is locked already, so it waits for one.
-    const slot = this.#slot ?? (await this.#options.pool.acquire())
-    this.#slot = undefined
+    // A message without a slot would mean a credit too many. It is locked already, so it waits for a slot.
+    const slot = this.#slots.shift() ?? (await this.#options.pool.acquire())
     this.#options.deliver(message, slot)
+    this.#refill()
+  }
+
+  /**
+   * Takes slots for up to half of the pool: that many messages may come at once, and whoever shares the pool finds the
+   * other half. When there is no slot this waits in line for one, not for all that it could use.
+   */
+  #refill(): void {
+    if (!this.#open || this.#waiting) return
+    const { pool } = this.#options
+    while (this.#slots.length < Math.max(1, Math.floor(pool.size / 2))) {
+      const slot = pool.tryAcquire()
+      if (!slot) {
+        void this.#waitForSlot(this.#open.stop.signal)
+        break
+      }
+      this.#slots.push(slot)
+    }
+    this.#open.topUp()
+  }
+
+  async #waitForSlot(signal: AbortSignal): Promise<void> {
+    this.#waiting = true
+    const slot = await this.#options.pool.acquire(signal).catch(() => undefined)
+    this.#waiting = false
+    if (slot && signal.aborted) slot.release()
+    else if (slot) this.#slots.push(slot)
+    this.#refill()
   }
 }

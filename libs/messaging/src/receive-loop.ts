@@ -3,6 +3,7 @@ import { AppError } from '@sluice/errors'
 import { type Clock, type Slot, type SlotPool, sleep, systemClock, withDeadline } from '@sluice/resilience'
 import type { Logger, Metrics } from '@sluice/telemetry'
 import { type Delivery, toDelivery } from './delivery.ts'
+import { HeldLock } from './held-lock.ts'
 import { LockDuration } from './lock-duration.ts'
 import { LockRenewer } from './lock-renewer.ts'
 import { createLoopMetrics } from './loop-metrics.ts'
@@ -19,7 +20,7 @@ export type ReceiveLoopOptions = ReceiveSource & {
   /** Bounds the messages in flight. It may be shared: at most half of it is held in readiness for messages. */
   pool: SlotPool
   /** Decides about one delivery. What it throws is turned into a settlement by the error's disposition. */
-  handle(delivery: Delivery, signal: AbortSignal): Promise<Settlement>
+  handle: (delivery: Delivery, signal: AbortSignal) => Promise<Settlement>
   /** After which the handler's signal aborts with `deadline_exceeded`. */
   handlerDeadlineMs: number
   /** The longest that a message given back by `retry` is kept locked; see {@link Settlement}. 5 s unless given. */
@@ -31,7 +32,6 @@ export type ReceiveLoopOptions = ReceiveSource & {
 
 export type ReceiveLoopState = 'starting' | 'running' | 'paused' | 'draining' | 'stopped'
 
-const maxLinks = 32
 const afterAbortMs = 2000
 const closeDeadlineMs = 2000
 
@@ -61,15 +61,15 @@ export class ReceiveLoop {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #metrics: ReturnType<typeof createLoopMetrics>
-  readonly #links: ReceiveLink[]
-  /** Settles and renews for all links, so that they can go while messages are in flight. It never has a link of its own. */
+  readonly #link: ReceiveLink
+  /** Settles and renews. Not the link's own receiver, which can be closed while messages are in flight. */
   readonly #settler: ServiceBusReceiver
   readonly #renewer: LockRenewer
   readonly #lockDuration = new LockDuration()
   readonly #outage: Outage
   readonly #inFlight = new Set<Promise<void>>()
+  readonly #handlers = new Set<AbortController>()
   readonly #draining = new AbortController()
-  readonly #shutdown = new AbortController()
   #held = 0
   #drained: Promise<void> | undefined
 
@@ -83,10 +83,11 @@ export class ReceiveLoop {
     this.#renewer = new LockRenewer(clock)
     this.#outage = new Outage(clock, this.#logger)
     this.#settler = createReceiver(serviceBus, options)
-    this.#links = Array.from({ length: Math.max(1, Math.min(maxLinks, Math.floor(pool.size / 2))) }, () => {
-      const deliver = (message: ServiceBusReceivedMessage, slot: Slot) => this.#deliver(message, slot)
-      const failed = (error: Error) => this.#outage.failed(error)
-      return new ReceiveLink({ receiver: createReceiver(serviceBus, options), pool, deliver, failed })
+    this.#link = new ReceiveLink({
+      receiver: createReceiver(serviceBus, options),
+      pool,
+      deliver: (message, slot) => this.#deliver(message, slot),
+      failed: (error) => this.#outage.failed(error),
     })
   }
 
@@ -96,16 +97,16 @@ export class ReceiveLoop {
 
   /** Begins to receive; a broker that cannot be reached is waited for. */
   start(): void {
-    if (this.#enter('running', 'starting')) for (const link of this.#links) link.open()
+    if (this.#enter('running', 'starting')) this.#link.open()
   }
 
   /** Stops receiving until `resume`; resolves when no further message can come. */
   async pause(): Promise<void> {
-    if (this.#enter('paused', 'running')) await this.#suspendLinks()
+    if (this.#enter('paused', 'running')) await this.#suspend()
   }
 
   resume(): void {
-    if (this.#enter('running', 'paused')) for (const link of this.#links) link.open()
+    if (this.#enter('running', 'paused')) this.#link.open()
   }
 
   /** For readiness. @throws AppError `queue_unavailable` while the broker does not let this loop receive */
@@ -126,15 +127,16 @@ export class ReceiveLoop {
     this.#enter('draining', 'starting', 'running', 'paused')
     this.#draining.abort()
     const endMs = this.#clock.monotonic() + deadlineMs
-    await this.#suspendLinks()
+    await this.#suspend()
     if (!(await this.#idleWithin(endMs - this.#clock.monotonic()))) {
-      this.#shutdown.abort(new AppError('shutting_down', 'the deadline of the drain has passed'))
+      const reason = new AppError('shutting_down', 'the deadline of the drain has passed')
+      for (const handler of this.#handlers) handler.abort(reason)
       const idle = await this.#idleWithin(afterAbortMs)
       if (!idle) this.#logger.warn({ inFlight: this.#inFlight.size }, 'stopped with deliveries in flight')
     }
     this.#renewer.stop()
     this.#outage.close()
-    await this.#bounded(() => Promise.all([...this.#links.map((link) => link.close()), this.#settler.close()]))
+    await this.#bounded(() => Promise.all([this.#link.close(), this.#settler.close()]))
     this.#enter('stopped', 'draining')
   }
 
@@ -159,50 +161,49 @@ export class ReceiveLoop {
   }
 
   async #work(message: ServiceBusReceivedMessage, slot: Slot): Promise<void> {
-    const lock = new AbortController()
+    const lock = new HeldLock()
     const release = this.#keepLock(message, lock)
     try {
-      const settlement = this.#draining.signal.aborted ? retry(0) : await this.#handle(message, lock.signal)
-      if (settlement.kind === 'retry') await this.#hold(settlement.afterMs, slot, lock.signal)
-      this.#metrics.settled(await this.#settle(message, settlement, lock.signal))
+      const settlement = this.#draining.signal.aborted ? retry(0) : await this.#handle(message, lock)
+      if (settlement.kind === 'retry') await this.#hold(settlement.afterMs, slot, lock)
+      this.#metrics.settled(await this.#settle(message, settlement, lock))
     } finally {
       release()
     }
   }
 
-  async #handle(message: ServiceBusReceivedMessage, lock: AbortSignal): Promise<Settlement | Untouched> {
+  async #handle(message: ServiceBusReceivedMessage, lock: HeldLock): Promise<Settlement | Untouched> {
     const delivery = toDelivery(message)
-    const limits = {
-      deadlineMs: this.#options.handlerDeadlineMs,
-      clock: this.#clock,
-      abortedBy: [lock, this.#shutdown.signal],
-    }
-    const stopTimer = this.#metrics.handlerSeconds.startTimer()
+    const { handle, handlerDeadlineMs: deadlineMs } = this.#options
+    const startMs = this.#clock.monotonic()
     try {
-      return await runHandler((signal) => this.#options.handle(delivery, signal), limits)
+      const limits = { lock, deadlineMs, clock: this.#clock, running: this.#handlers }
+      return await runHandler((signal) => handle(delivery, signal), limits)
     } catch (err) {
       const settlement = settlementOf(err, delivery.deliveryCount)
       this.#logger.warn({ err, messageId: delivery.messageId, settlement: settlement.kind }, 'the handler failed')
       return settlement
     } finally {
-      stopTimer()
+      this.#metrics.handlerSeconds.observe((this.#clock.monotonic() - startMs) / 1000)
     }
   }
 
   /** Keeps a message that was given back, without its slot as long as fewer are kept than there are slots. */
-  async #hold(afterMs: number, slot: Slot, lock: AbortSignal): Promise<void> {
+  async #hold(afterMs: number, slot: Slot, lock: HeldLock): Promise<void> {
     const ms = Math.min(afterMs, this.#options.retryHoldMs ?? 5000)
     if (ms <= 0) return
     if (this.#held < this.#options.pool.size) slot.release()
     this.#held++
-    const signal = AbortSignal.any([lock, this.#draining.signal])
-    await sleep(ms, { signal, clock: this.#clock }).catch(() => undefined)
+    const woken = new AbortController()
+    const signal = AbortSignal.any([woken.signal, this.#draining.signal])
+    const held = () => sleep(ms, { signal, clock: this.#clock }).catch(() => undefined)
+    await lock.during(held, () => woken.abort())
     this.#held--
   }
 
   /** @returns what became of the message, as the metric names it; a lost lock has no settlement */
-  async #settle(message: ServiceBusReceivedMessage, settlement: Settlement | Untouched, lock: AbortSignal) {
-    if (lock.aborted) return 'lost'
+  async #settle(message: ServiceBusReceivedMessage, settlement: Settlement | Untouched, lock: HeldLock) {
+    if (lock.lost) return 'lost'
     if (settlement.kind === 'untouched') return 'untouched'
     try {
       const settled = await settle(message, settlement, { receiver: this.#settler, clock: this.#clock, lock })
@@ -213,7 +214,7 @@ export class ReceiveLoop {
     }
   }
 
-  #keepLock(message: ServiceBusReceivedMessage, lock: AbortController): () => void {
+  #keepLock(message: ServiceBusReceivedMessage, lock: HeldLock): () => void {
     const { lockedUntilUtc, enqueuedTimeUtc } = message
     return this.#renewer.keep({
       remainingMs: this.#lockDuration.remainingMs(lockedUntilUtc, this.#clock.now(), enqueuedTimeUtc),
@@ -221,7 +222,7 @@ export class ReceiveLoop {
         const askedAt = this.#clock.now()
         return this.#lockDuration.remainingMs(await this.#settler.renewMessageLock(message), askedAt)
       },
-      lost: (error) => lock.abort(error),
+      lost: (error) => lock.lose(error),
     })
   }
 
@@ -230,14 +231,14 @@ export class ReceiveLoop {
     return withDeadline(Math.max(0, ms), undefined, () => idle, notYet, this.#clock).catch(() => false)
   }
 
-  #suspendLinks(): Promise<unknown> {
-    return this.#bounded(() => Promise.all(this.#links.map((link) => link.suspend())))
+  #suspend(): Promise<unknown> {
+    return this.#bounded(() => this.#link.suspend())
   }
 
   // A broker that is away must not hold up the end: what it is not told, it finds out by itself.
   #bounded(close: () => Promise<unknown>): Promise<unknown> {
     return withDeadline(closeDeadlineMs, undefined, close, notYet, this.#clock).catch((err: unknown) =>
-      this.#logger.warn({ err }, 'links not closed cleanly'),
+      this.#logger.warn({ err }, 'link not closed cleanly'),
     )
   }
 }

@@ -1,7 +1,8 @@
-import { isServiceBusError, type ServiceBusReceivedMessage, type ServiceBusReceiver } from '@azure/service-bus'
+import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
 import { type Clock, fullJitter, sleep } from '@sluice/resilience'
+import type { HeldLock } from './held-lock.ts'
 import type { Settlement } from './settlement.ts'
-import { isLockLost } from './translate-error.ts'
+import { isLockLost, isTransient } from './translate-error.ts'
 
 const backoff = fullJitter({ baseMs: 200, capMs: 2000 })
 const settleDeadlineMs = 30_000
@@ -11,8 +12,7 @@ const maxDeadLetterText = 4096
 interface SettleOptions {
   receiver: ServiceBusReceiver
   clock: Clock
-  /** Aborts when the lock is lost. */
-  lock: AbortSignal
+  lock: HeldLock
 }
 
 /**
@@ -27,13 +27,13 @@ export async function settle(
   { receiver, clock, lock }: SettleOptions,
 ): Promise<boolean> {
   const giveUpAtMs = clock.monotonic() + settleDeadlineMs
-  for (let attempt = 1; !lock.aborted; attempt++) {
+  for (let attempt = 1; !lock.lost; attempt++) {
     try {
       await carryOut(receiver, message, settlement)
       return true
     } catch (error) {
       if (isLockLost(error)) return false
-      const again = isServiceBusError(error) && error.retryable && clock.monotonic() < giveUpAtMs
+      const again = isTransient(error) && clock.monotonic() < giveUpAtMs
       if (!again) throw error
       await sleep(backoff(attempt), { clock })
     }

@@ -31,7 +31,9 @@ export function createLogger({ service, level = 'info', destination }: LoggerOpt
     serializers: { err: (value: unknown) => value },
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  return wrap(destination === undefined ? pino(options) : pino(options, destination))
+  // Synchronous: the buffered stream tries for ever to flush into a pipe whose reader is gone, so that a process whose
+  // supervisor was killed would never exit (sonic-boom's flushSync retries EPIPE).
+  return wrap(pino(options, destination ?? pino.destination({ fd: 1, sync: true })))
 }
 
 // Redaction sits in front of pino and not in its formatters, because pino drops a `bindings` formatter in children.

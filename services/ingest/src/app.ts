@@ -6,6 +6,7 @@ import type { ServiceContext } from '@sluice/service-kit'
 import type { SignalRService } from '@sluice/signalr'
 import type { ApiKeys, Caller, Scope } from './api-keys.ts'
 import { authenticate } from './authenticate.ts'
+import { discardBody } from './discard-body.ts'
 import { negotiate } from './negotiate.ts'
 import { cancelRequest, getRequest, listDeliveries, type ReadDeps } from './read-requests.ts'
 import { type SubmitDeps, submitRequest } from './submit-request.ts'
@@ -100,6 +101,7 @@ async function answerError(
   if (error.retryAfterMs !== undefined || error.status === 503) {
     void reply.header('retry-after', String(Math.max(1, Math.ceil((error.retryAfterMs ?? 1000) / 1000))))
   }
+  if (error.code === 'message_too_large') await discardBody(request.raw)
   if (error.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer')
   await reply.code(error.status).send(openAIErrorBody(error))
 }

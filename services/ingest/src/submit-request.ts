@@ -28,6 +28,7 @@ export async function submitRequest(
   reply: FastifyReply,
 ): Promise<void> {
   const { config, ledger } = deps
+  const key = idempotencyKey(request) ?? randomUUID()
   const line = decodeLine(request.body as string, deps.bodyLimit)
   const tenant = line.sluice?.tenant ?? caller.tenant
   if (tenant !== caller.tenant) {
@@ -42,7 +43,6 @@ export async function submitRequest(
 
   const span = startSpan('submit', { ...parentOf(request), attributes: { tenant, lane } })
   try {
-    const key = idempotencyKey(request) ?? randomUUID()
     const { row, created } = await ledger.accept({
       tenant,
       key,

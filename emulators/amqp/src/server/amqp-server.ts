@@ -110,25 +110,28 @@ const closingGraceMs = 1000
 
 // rhea reads frames of any announced size and ends, but never destroys, a socket whose bytes it cannot read.
 const boundInput = (connection: RheaConnection, socket: Socket, limits: ServerLimits): void => {
+  let isAborted = false
+  const abort = (condition: string, description: string): void => {
+    if (isAborted) return
+    // Saying goodbye can fail in turn, when what cannot be written is still waiting to be written.
+    isAborted = true
+    socket.removeAllListeners('data')
+    socket.resume()
+    connection.close({ condition, description })
+    connection._process()
+    socket.end()
+    setTimeout(() => socket.destroy(), closingGraceMs).unref()
+  }
   const input = connection.input.bind(connection)
   connection.input = (bytes) => {
+    if (isAborted) return
     input(bytes)
-    const sessions = Object.keys(connection.local_channel_map).length
-    if ((connection.frame_size ?? 0) > limits.frameBytes) abort(connection, socket, 'amqp:connection:framing-error', 'A frame exceeds the maximum frame size.')
-    else if (sessions > limits.sessionsPerConnection) abort(connection, socket, 'amqp:resource-limit-exceeded', 'Too many sessions.')
+    if ((connection.frame_size ?? 0) > limits.frameBytes) abort('amqp:connection:framing-error', 'A frame exceeds the maximum frame size.')
+    else if (Object.keys(connection.local_channel_map).length > limits.sessionsPerConnection) abort('amqp:resource-limit-exceeded', 'Too many sessions.')
   }
   for (const failure of ['error', 'protocol_error']) {
-    connection.on(failure, (error: unknown) => {
-      abort(connection, socket, 'amqp:connection:framing-error', error instanceof Error ? error.message : 'malformed data')
-    })
+    connection.on(failure, (error: unknown) => abort('amqp:connection:framing-error', error instanceof Error ? error.message : 'malformed data'))
   }
-}
-
-const abort = (connection: RheaConnection, socket: Socket, condition: string, description: string): void => {
-  connection.close({ condition, description })
-  connection._process()
-  socket.end()
-  setTimeout(() => socket.destroy(), closingGraceMs).unref()
 }
 
 // rhea writes each frame by itself; corked, the frames of one turn leave in one system call.

@@ -1,4 +1,4 @@
-import { BrokerError, entityNotFound, unauthorized } from '../broker-error.ts'
+import { BrokerError, entityNotFound, quotaExceeded, unauthorized } from '../broker-error.ts'
 import type { AccessKey, AccessRight } from '../config/access-key.ts'
 import type { EventHubs } from '../event-hubs/event-hubs.ts'
 import type { Namespace } from '../service-bus/namespace.ts'
@@ -12,6 +12,7 @@ import { allows, entityPath } from './sas-token.ts'
 import { managementHandler, openConsumer, openIngress, type LinkContext } from './service-bus-links.ts'
 
 const management = '$management'
+const mostLinksPerSession = 1024
 const requestBytes = 4 * 1024 * 1024
 
 type Parts = {
@@ -69,8 +70,12 @@ export class LinkRouter {
 
   #attach(link: RheaReceiver | RheaSender, address: string, open: (address: string) => void): void {
     const { faults, clock } = this.#parts.context
+    const links = Object.keys(link.session.links).length
+    // Refused links stay until the client detaches them too, so a client that goes on attaching is cut off.
+    if (links > 2 * mostLinksPerSession) throw new Error('too many links on one session')
     const attempt = (): void => {
       try {
+        if (links > mostLinksPerSession) throw quotaExceeded('a session with too many links')
         if (address === '') throw entityNotFound('')
         if (address !== '$cbs') faults.check('attach', ownerOf(address))
         open(address)

@@ -71,7 +71,7 @@ export type RheaReceiver = Receiver & LinkInternals & {
   }
 
 type Outgoing = {
-  deliveries: { by_id(id: number): (RheaDelivery & { link: RheaSender }) | undefined; get_head(): RheaDelivery | undefined }
+  deliveries: { by_id(id: number): (RheaDelivery & { link: RheaSender }) | undefined }
   pending_dispositions: unknown[]
   next_delivery_id: number
   /** Deliveries below this number have been written to the socket. */
@@ -85,8 +85,6 @@ export type RheaSession = Session & {
   links: Record<string, unknown>
   /** Deliveries promised to links of this session but not yet given to rhea. */
   reserved?: number
-  /** Answers the settlement of a delivery that has been given up. */
-  lateDisposition?: (deliveryId: number) => void
   on_transfer(frame: Frame): void
   on_disposition(frame: Frame): void
   on_attach(frame: Frame): void

@@ -1,4 +1,5 @@
-import type { Frame, RheaConnection, RheaReceiver, RheaSender, RheaSession } from './rhea-internals.ts'
+import { messageLockLost } from '../broker-error.ts'
+import { rejectedState, type Frame, type RheaConnection, type RheaReceiver, type RheaSender, type RheaSession } from './rhea-internals.ts'
 
 const messageFormatField = 3
 const nothing = Buffer.alloc(0)
@@ -63,22 +64,25 @@ const settleOutgoing = (session: RheaSession, frame: Frame): void => {
   const { outgoing } = session
   const { first, state } = frame.performative
   const settled = frame.performative.settled === true
-  const head = outgoing.deliveries.get_head()?.id ?? outgoing.next_delivery_id
-  const last = Math.min(frame.performative.last ?? first, outgoing.next_delivery_id - 1)
-  for (let id = Math.max(first, head); id <= last; id++) {
+  // Deliveries that have not been written yet cannot be settled; rhea would lose its place if one left its buffer.
+  const last = Math.min(frame.performative.last ?? first, outgoing.next_pending_delivery - 1)
+  if (last - first >= longestClientRange) return
+  for (let id = first; id <= last; id++) {
     const delivery = outgoing.deliveries.by_id(id)
-    if (delivery === undefined || delivery.remote_settled) continue
+    if (delivery === undefined || delivery.remote_settled) {
+      if (!settled) answerForgotten(session, id)
+      continue
+    }
     if (settled) delivery.remote_settled = true
     const link: RheaSender = delivery.link
     link.onDisposition?.(delivery, state, settled)
   }
-  answerForgotten(session, frame, Math.min(last, head - 1))
 }
 
-// Deliveries that were given up (their lock is lost) have left rhea's buffer, but a client that settles one waits for an
+// A delivery whose lock is lost has been given up, see OutgoingLink.forget, but a client that settles it waits for an
 // answer all the same.
-const answerForgotten = (session: RheaSession, frame: Frame, last: number): void => {
-  const { first, settled } = frame.performative
-  if (settled || last < first || last - first >= longestClientRange) return
-  for (let id = first; id <= last; id++) session.lateDisposition?.(id)
+const answerForgotten = (session: RheaSession, id: number): void => {
+  const { condition, message } = messageLockLost()
+  const link = { is_receiver: () => false, session }
+  session.outgoing.pending_dispositions.push({ id, link, settled: true, state: rejectedState(condition, message) })
 }

@@ -96,7 +96,7 @@ const written = (write: () => StoredItem): StoredItem => {
     return write()
   } catch (error) {
     if (!(error instanceof UniqueViolation)) throw error
-    throw conflict(error.onUniqueKey ? 'Unique index constraint violation.' : undefined)
+    throw conflict('Unique index constraint violation.')
   }
 }
 
@@ -111,7 +111,7 @@ export const createItem = (address: ItemAddress, item: JsonObject): ItemResult =
   const encoded = keyFor(address)
   const id = idOf(item)
   checkSameKey(address, encoded, item)
-  // The unique index on the id would refuse it as well; asking first gives the id's conflict precedence over a unique key's.
+  // Asked first, so that whatever the table refuses later is a unique key.
   if (address.container.find(encoded, id) !== undefined) throw conflict()
   const stored = written(() => address.container.insert(address.partitionKey, id, item, address.nowMs))
   return done(201, stored, 'write')

@@ -47,8 +47,8 @@ const state = ({ catalog, faults, budget, counters }: ControlTarget): CosmosRepl
 
 const addFaults = (target: ControlTarget, body: unknown): CosmosReply => {
   const faults: Fault[] = readFaults(body)
-  target.faults.add(faults.filter(({ fault }) => fault !== 'refuse'))
-  for (const { fault, durationMs } of faults) if (fault === 'refuse') target.refuse(durationMs ?? 0)
+  target.faults.add(faults.filter(({ type }) => type !== 'refuse'))
+  for (const { type, durationMs } of faults) if (type === 'refuse') target.refuse(durationMs ?? 0)
   return reply({ faults: target.faults.all.length })
 }
 

@@ -8,7 +8,7 @@ import { isJsonObject, type Json, type JsonObject } from '../json.ts'
  * - `refuse`: new connections are closed at once and open ones dropped, for `durationMs`.
  */
 export interface Fault {
-  fault: 'delay' | 'drop' | 'throttle' | 'unavailable' | 'refuse'
+  type: 'delay' | 'drop' | 'throttle' | 'unavailable' | 'refuse'
   /** Only requests of this method, and only those whose path contains this text. */
   method?: string
   path?: string
@@ -20,7 +20,7 @@ export interface Fault {
   phase?: 'request' | 'response'
 }
 
-const kinds = ['delay', 'drop', 'throttle', 'unavailable', 'refuse'] as const
+const faultTypes = ['delay', 'drop', 'throttle', 'unavailable', 'refuse'] as const
 const maxFaults = 1000
 
 const text = (value: JsonObject, name: string): string | undefined => {
@@ -40,13 +40,13 @@ const amount = (value: JsonObject, name: string): number | undefined => {
 
 const readFault = (value: Json): Fault => {
   if (!isJsonObject(value)) throw badRequest('A fault is not an object.')
-  const fault = kinds.find((kind) => kind === value['fault'])
-  if (fault === undefined) throw badRequest(`A fault's kind is one of ${kinds.join(', ')}.`)
+  const type = faultTypes.find((kind) => kind === value['type'])
+  if (type === undefined) throw badRequest(`A fault's type is one of ${faultTypes.join(', ')}.`)
   const phase = text(value, 'phase')
   if (phase !== undefined && phase !== 'request' && phase !== 'response')
     throw badRequest("A fault's phase is request or response.")
   const durationMs = amount(value, 'durationMs')
-  if (fault === 'refuse' && durationMs === undefined)
+  if (type === 'refuse' && durationMs === undefined)
     throw badRequest('A refuse fault needs durationMs: the control API shares the port.')
   const fields = {
     method: text(value, 'method')?.toUpperCase(),
@@ -57,7 +57,7 @@ const readFault = (value: Json): Fault => {
     durationMs,
     phase,
   }
-  return { fault, ...Object.fromEntries(Object.entries(fields).filter(([, field]) => field !== undefined)) }
+  return { type, ...Object.fromEntries(Object.entries(fields).filter(([, field]) => field !== undefined)) }
 }
 
 /** Reads `{ "faults": [ … ] }`, an array, or one fault. Throws 400. */

@@ -22,7 +22,7 @@ export const typeRank = (value: Value): TypeRank => {
 const surrogateLast = (unit: number): number => (unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit)
 
 /** Orders strings by code point, as an index over UTF-8 does (SQLite's BINARY collation too). */
-export const compareStrings = (a: string, b: string): number => {
+const compareStrings = (a: string, b: string): number => {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i += 1) {
     const x = a.charCodeAt(i)

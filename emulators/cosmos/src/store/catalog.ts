@@ -38,7 +38,15 @@ export class Catalog {
   /** Without `dataDir` everything is in memory. */
   constructor(dataDir?: string) {
     this.#database = openDatabase(dataDir)
-    this.commit = new GroupCommit(this.#database, () => this.#saveCounters())
+    this.commit = new GroupCommit(this.#database, {
+      beforeCommit: () => this.#saveCounters(),
+      afterRollback: () => this.#load(),
+    })
+    this.#load()
+  }
+
+  #load(): void {
+    this.databases.clear()
     for (const row of this.#database.prepare('SELECT number, id, ts FROM databases ORDER BY number').all()) {
       const entry = {
         id: String(row['id']),

@@ -1,5 +1,12 @@
 import type { DatabaseSync } from 'node:sqlite'
 
+export interface CommitHooks {
+  /** Still inside the transaction. */
+  beforeCommit(): void
+  /** The commit failed: what is held in memory may be ahead of the tables. */
+  afterRollback(): void
+}
+
 /**
  * One transaction per event-loop turn. The first write of a turn opens it, every request handled in that turn shares it,
  * and replies are released after COMMIT; so an acknowledged write is in the WAL. With synchronous=NORMAL the WAL is
@@ -7,14 +14,14 @@ import type { DatabaseSync } from 'node:sqlite'
  */
 export class GroupCommit {
   readonly #database: DatabaseSync
-  readonly #beforeCommit: () => void
+  readonly #hooks: CommitHooks
   #open = false
   #waiting: ((error?: Error) => void)[] = []
   #closed = false
 
-  constructor(database: DatabaseSync, beforeCommit: () => void) {
+  constructor(database: DatabaseSync, hooks: CommitHooks) {
     this.#database = database
-    this.#beforeCommit = beforeCommit
+    this.#hooks = hooks
   }
 
   /** Call before any write. */
@@ -39,11 +46,12 @@ export class GroupCommit {
     if (!this.#open) return
     let failure: Error | undefined
     try {
-      this.#beforeCommit()
+      this.#hooks.beforeCommit()
       this.#database.exec('COMMIT')
     } catch (error) {
       failure = error as Error
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      this.#hooks.afterRollback()
     }
     this.#open = false
     const released = this.#waiting

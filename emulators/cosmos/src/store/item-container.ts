@@ -5,7 +5,7 @@ import { encodePartitionKey, type PartitionKeyComponent } from '../partition-key
 import { containerRid, databaseRid, etagOf, itemRids } from '../resource-id.ts'
 import type { ContainerDefinition } from './container-definition.ts'
 import type { GroupCommit } from './group-commit.ts'
-import { createItemTable, uniqueIndexPrefix } from './item-table.ts'
+import { createItemTable } from './item-table.ts'
 import { PathIndexes } from './path-indexes.ts'
 
 export interface StoredItem {
@@ -30,14 +30,9 @@ const maxItemBytes = 2 * 1024 * 1024
 const maxTtlSeconds = 2_147_483_647
 const maxCachedStatements = 200
 
-/** A write broke a unique key of the container (or, for a new item, its id is taken). */
+/** A write broke a unique key of the container, or a new item's id is taken. */
 export class UniqueViolation extends Error {
-  readonly onUniqueKey: boolean
-  constructor(onUniqueKey: boolean) {
-    super('unique constraint violated')
-    this.name = 'UniqueViolation'
-    this.onUniqueKey = onUniqueKey
-  }
+  override readonly name = 'UniqueViolation'
 }
 
 /** The items of one container: a table of its own, so that on-demand indexes cost only this container's writes. */
@@ -234,7 +229,7 @@ export class ItemContainer {
       write()
     } catch (error) {
       const message = error instanceof Error ? error.message : ''
-      if (message.startsWith('UNIQUE constraint failed')) throw new UniqueViolation(message.includes(uniqueIndexPrefix))
+      if (message.startsWith('UNIQUE constraint failed')) throw new UniqueViolation(message)
       throw error
     }
   }

@@ -3,11 +3,7 @@ import { pathSteps } from '../partition-key.ts'
 import type { ContainerDefinition } from './container-definition.ts'
 import { jsonPath } from './json-path.ts'
 
-/** Names of the indexes that enforce unique keys start so; a violation's message names the index. */
-export const uniqueIndexPrefix = 'unique_key_'
-
-// SQLite checks a table's unique indexes newest first, and an item that breaks both its id and a unique key must report
-// the id: hence the id index is created last.
+/** The table and the indexes that do not depend on queries. */
 export const createItemTable = (database: DatabaseSync, table: string, definition: ContainerDefinition): void => {
   database.exec(`CREATE TABLE IF NOT EXISTS ${table} (
     seq INTEGER PRIMARY KEY, pk TEXT NOT NULL, id TEXT NOT NULL, lsn INTEGER NOT NULL, ts INTEGER NOT NULL,
@@ -16,7 +12,7 @@ export const createItemTable = (database: DatabaseSync, table: string, definitio
     // A missing property counts as null, so one item per partition may lack it. `->` yields JSON text: 1 and "1" differ.
     const columns = key.paths.map((path) => `ifnull(body -> ${jsonPath(pathSteps(path))}, 'null')`)
     database.exec(
-      `CREATE UNIQUE INDEX IF NOT EXISTS ${uniqueIndexPrefix}${table}_${index} ON ${table} (pk, ${columns.join(', ')})`,
+      `CREATE UNIQUE INDEX IF NOT EXISTS unique_key_${table}_${index} ON ${table} (pk, ${columns.join(', ')})`,
     )
   }
   database.exec(`CREATE INDEX IF NOT EXISTS ${table}_lsn ON ${table} (lsn)`)

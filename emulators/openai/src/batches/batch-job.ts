@@ -1,5 +1,5 @@
 import { appendFile, stat, truncate } from 'node:fs/promises'
-import type { Deployment } from '../deployment.ts'
+import type { Deployment } from '../quotas/deployment.ts'
 import type { Resource, TwinCore } from '../twin.ts'
 import { answerLine, batchEndpoint, expiredLine } from './batch-line.ts'
 import type { BatchEndpoint, LineResult } from './batch-line.ts'

@@ -1,7 +1,7 @@
-import { resourceNotFound } from '../azure-error.ts'
-import type { Exchange } from '../exchange.ts'
+import { resourceNotFound } from '../http/azure-error.ts'
+import type { Exchange } from '../http/exchange.ts'
 import { listPage } from '../files/list-page.ts'
-import { readJson } from '../request-body.ts'
+import { readJson } from '../http/request-body.ts'
 import { showBatch } from './batch-record.ts'
 import type { BatchRecord } from './batch-record.ts'
 

@@ -1,4 +1,4 @@
-import type { Deployment } from '../deployment.ts'
+import type { Deployment } from '../quotas/deployment.ts'
 import { isObject, textOf } from '../json-fields.ts'
 import type { Json } from '../json-fields.ts'
 import type { Resource } from '../twin.ts'

@@ -4,7 +4,7 @@ import type { ReadStream } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { payloadTooLarge } from '../azure-error.ts'
+import { payloadTooLarge } from '../http/azure-error.ts'
 import type { VirtualClock } from '../virtual-clock.ts'
 import type { TwinDatabase } from './twin-database.ts'
 

@@ -1,4 +1,4 @@
-import { invalidRequest } from '../azure-error.ts'
+import { invalidRequest } from '../http/azure-error.ts'
 import type { Json } from '../json-fields.ts'
 
 interface Listed {

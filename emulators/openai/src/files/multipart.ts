@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { invalidRequest, unsupportedMediaType } from '../azure-error.ts'
-import { ExchangeClosed } from '../exchange.ts'
+import { invalidRequest, unsupportedMediaType } from '../http/azure-error.ts'
+import { ExchangeClosed } from '../http/exchange.ts'
 
 /** One part of a multipart body. Its content must be read, or drained, before the next part can be. */
 export interface Part {
@@ -25,8 +25,14 @@ class MultipartReader {
   #pending: Buffer = Buffer.from('\r\n')
 
   constructor(req: IncomingMessage, boundary: string) {
-    this.#source = (req as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
+    // Not destroyed with the iterator: a refused upload is answered on the connection that still carries its rest.
+    this.#source = req.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
     this.#delimiter = Buffer.from(`\r\n--${boundary}`)
+  }
+
+  /** Lets go of the request, so that what is left of it can be drained. */
+  async release(): Promise<void> {
+    await this.#source.return?.()
   }
 
   async *parts(): AsyncGenerator<Part, void, undefined> {
@@ -112,8 +118,9 @@ export async function readForm<T>(
   if (boundary === undefined) throw unsupportedMediaType('multipart/form-data')
   const fields = new Map<string, string>()
   let file: T | undefined
+  const reader = new MultipartReader(req, boundary)
   try {
-    for await (const part of new MultipartReader(req, boundary).parts()) {
+    for await (const part of reader.parts()) {
       if (part.filename !== undefined && file === undefined) {
         file = await onFile(part)
         continue
@@ -131,6 +138,8 @@ export async function readForm<T>(
     // A request that broke off rejects with ECONNRESET from inside the iteration.
     if (req.destroyed && !req.complete) throw new ExchangeClosed()
     throw error
+  } finally {
+    await reader.release()
   }
   return { fields, file }
 }

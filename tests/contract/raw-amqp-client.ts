@@ -1,0 +1,49 @@
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import type { Connection, Receiver, Sender, Session } from 'rhea'
+
+// rhea belongs to the emulator's package and to the SDKs; tests use it to speak AMQP below the SDKs.
+const require = createRequire(import.meta.url)
+const rhea = require('rhea') as typeof import('rhea')
+
+const deadline = () => ({ signal: AbortSignal.timeout(10_000) })
+
+export const connectRaw = async (port: number): Promise<Connection> => {
+  const connection = rhea.create_container().connect({ port, host: '127.0.0.1', reconnect: false } as never)
+  connection.on('disconnected', () => undefined)
+  connection.on('connection_error', () => undefined)
+  await once(connection, 'connection_open', deadline())
+  return connection
+}
+
+/** Sends encoded bytes as they are. @returns the name of the outcome */
+export const sendRaw = async (connection: Connection, address: string, payload: Buffer, format = 0): Promise<string> => {
+  const sender: Sender = connection.open_sender(address)
+  await once(sender, 'sendable', deadline())
+  sender.send(payload as never, undefined, format)
+  const outcome = await Promise.race(['accepted', 'rejected', 'released'].map((event) => once(sender, event, deadline()).then(() => event)))
+  sender.close()
+  return outcome
+}
+
+/** Receives one message as the bytes of its transfer. */
+export const receiveRaw = async (connection: Connection, address: string): Promise<Buffer> => {
+  const receiver: Receiver = connection.open_receiver({ source: { address }, credit_window: 0, autoaccept: false, snd_settle_mode: 1, rcv_settle_mode: 0 })
+  await once(receiver, 'receiver_open', deadline())
+  const payloads: Buffer[] = []
+  const session = receiver.session as Session & { on_transfer(frame: { payload: Buffer }): void }
+  const transfer = session.on_transfer.bind(session)
+  session.on_transfer = (frame) => {
+    payloads.push(Buffer.from(frame.payload))
+    transfer(frame)
+  }
+  receiver.add_credit(1)
+  await once(receiver, 'message', deadline())
+  receiver.close()
+  return Buffer.concat(payloads)
+}
+
+export const closeRaw = async (connection: Connection): Promise<void> => {
+  connection.close()
+  await once(connection, 'connection_close', deadline())
+}

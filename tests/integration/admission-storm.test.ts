@@ -1,0 +1,205 @@
+import { type Admission, assumeIdle, createAdmission, estimateTokens, type Quota } from '@sluice/admission'
+import type { Deployment } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
+import { createModels, type Models } from '@sluice/models'
+import { ManualClock, sleep, systemClock } from '@sluice/resilience'
+import { afterEach, expect, it } from 'vitest'
+import { deploymentOn, type ModelTwin, startModelTwin } from './model-twin.ts'
+import { type PrivateRedis, startPrivateRedis } from './private-redis.ts'
+
+const closing: (() => Promise<void> | void)[] = []
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close()
+})
+
+const quiet = { info: () => undefined, warn: () => undefined }
+const quotaOf = ({ name, quota }: Deployment): Quota => ({
+  name,
+  tokensPerMinute: quota.tokens_per_minute,
+  requestsPerMinute: quota.requests_per_minute,
+})
+
+interface Setup {
+  twin: ModelTwin
+  redis: PrivateRedis
+  models: Models
+  deployments: Deployment[]
+}
+
+type Limits = { name: string; tokens: number; calls: number; window?: 'fixed' | 'sliding' }
+
+async function setUp(limits: Limits[], clock?: () => number): Promise<Setup> {
+  const redis = await startPrivateRedis()
+  closing.push(() => redis.close())
+  const twin = await startModelTwin({
+    config: {
+      resources: [
+        {
+          name: 'swedencentral',
+          deployments: limits.map(({ name, tokens, calls, window = 'fixed' }) => ({
+            name,
+            model: 'gpt-4.1',
+            tokens_per_minute: tokens,
+            requests_per_minute: calls,
+            token_window: window,
+          })),
+        },
+      ],
+    },
+    ...(clock === undefined ? {} : { clock }),
+  })
+  closing.push(() => twin.close())
+  const deployments = limits.map(({ name, tokens, calls }) =>
+    deploymentOn(twin, name, { quota: { tokens_per_minute: tokens, requests_per_minute: calls } }),
+  )
+  const models = createModels({ deployments, clock: systemClock })
+  closing.push(() => models.close())
+  return { twin, redis, models, deployments }
+}
+
+function admissionOf({ redis }: Setup, time?: () => number): Admission {
+  const connection = redis.connect()
+  const options = { redis: connection, clock: systemClock, logger: quiet, deadlineMs: 5_000 }
+  const admission = createAdmission(time === undefined ? options : { ...options, time })
+  closing.push(() => admission.close())
+  return admission
+}
+
+/** A call's prompt: short, medium and long ones, with and without a maximum. */
+const bodyOf = (index: number) => ({
+  model: 'auto',
+  messages: [{ role: 'user', content: `${index} `.padEnd(40 + ((index * 37) % 400), 'x') }],
+  ...(index % 3 === 0 ? {} : { max_tokens: 20 + (index % 90) }),
+})
+
+interface Tally {
+  requests: number
+  refused: number
+}
+
+/**
+ * Three workers whose 36 clients never stop asking, for three minutes of simulated time. Time passes only while no
+ * client is between two steps, so that the machine's speed does not matter.
+ */
+async function simulate(setup: Setup, clock: ManualClock, at90s: () => Promise<unknown>): Promise<Tally> {
+  const { models, deployments } = setup
+  const started = clock.now()
+  const tally: Tally = { requests: 0, refused: 0 }
+  const running = { clients: 0, busy: 0 }
+
+  const wait = async (ms: number) => {
+    running.busy--
+    await sleep(ms, { clock })
+    running.busy++
+  }
+  const call = async (admission: Admission, candidates: readonly Deployment[]) => {
+    const index = tally.requests++
+    const body = bodyOf(index)
+    const tokens = estimateTokens(body, '/v1/chat/completions')
+    const room = await admission.reserve({ candidates: candidates.map(quotaOf), tokens })
+    if (room.kind === 'later') return wait(room.afterMs)
+    if (room.kind === 'never') throw new Error('no deployment can ever take it')
+    const deployment = candidates.find(({ name }) => name === room.deployment) as Deployment
+    // What the network adds before the provider counts the call.
+    await wait((index * 13) % 35)
+    try {
+      const answer = await models.call(deployment, { url: '/v1/chat/completions', body, requestId: `r${index}` })
+      await admission.observed(room, answer)
+    } catch (error) {
+      if (!(error instanceof AppError) || error.retryAfterMs === undefined) throw error
+      tally.refused++
+      await admission.cooled(room, error.retryAfterMs)
+    }
+  }
+  const client = async (admission: Admission, offset: number) => {
+    // Each prefers another deployment; all end up wherever there is room.
+    const candidates = deployments.map((_, index) => deployments[(index + offset) % deployments.length] as Deployment)
+    running.clients++
+    running.busy++
+    while (clock.now() - started < 180_000) await call(admission, candidates)
+    running.busy--
+    running.clients--
+  }
+
+  const workers = Array.from({ length: 3 }, () => admissionOf(setup, () => clock.now()))
+  const clients = Array.from({ length: 36 }, (_, index) => client(workers[index % 3] as Admission, index % 3))
+  const all = Promise.all(clients)
+  let half: Promise<unknown> | undefined
+  while (running.clients > 0) {
+    await Promise.race([all, new Promise((resolve) => setImmediate(resolve))])
+    if (running.busy > 0) continue
+    if (clock.now() - started >= 90_000) await (half ??= at90s())
+    await clock.advance(4)
+  }
+  await all
+  return tally
+}
+
+const limits: Limits[] = [
+  { name: 'tokens', tokens: 12_000, calls: 6_000 },
+  { name: 'sliding', tokens: 12_000, calls: 6_000, window: 'sliding' },
+  { name: 'calls', tokens: 1_000_000, calls: 90 },
+]
+
+it('draws no 429 in three minutes of far more than the quota, in whichever way the provider counts', async () => {
+  const clock = new ManualClock()
+  const setup = await setUp(limits, () => clock.now())
+  // No idle minute before: the ramp of a Redis without an epoch is part of what is tested.
+  const tally = await simulate(setup, clock, async () => undefined)
+  expect(tally.refused).toBe(0)
+  const [tokens, sliding, calls] = await setup.twin.deployments()
+  expect([tokens?.refused_calls, sliding?.refused_calls, calls?.refused_calls]).toEqual([0, 0, 0])
+  // Demand never ends, so in three minutes each must have given nearly all it has.
+  expect(tokens?.accepted_estimated_tokens).toBeGreaterThan(0.9 * 3 * 12_000)
+  expect(sliding?.accepted_estimated_tokens).toBeGreaterThan(0.9 * 3 * 12_000)
+  expect(calls?.calls).toBeGreaterThan(0.9 * 3 * 90)
+}, 60_000)
+
+it('draws no storm of 429s when Redis is flushed in the middle', async () => {
+  const clock = new ManualClock()
+  const setup = await setUp(limits, () => clock.now())
+  const tally = await simulate(setup, clock, () => setup.redis.client.flushall())
+  // The ramp assumes that what was forgotten was spent evenly; where it was not, a cool-down ends the mistake.
+  expect(tally.refused).toBeLessThanOrEqual(6)
+  const [tokens, sliding] = await setup.twin.deployments()
+  expect(tokens?.accepted_estimated_tokens).toBeGreaterThan(0.7 * 3 * 12_000)
+  expect(sliding?.accepted_estimated_tokens).toBeGreaterThan(0.7 * 3 * 12_000)
+}, 60_000)
+
+it('draws no 429 in real time by Redis TIME from several workers at thrice the calls a second', async () => {
+  const setup = await setUp([
+    { name: 'a', tokens: 10_000_000, calls: 1_200 },
+    { name: 'b', tokens: 10_000_000, calls: 600 },
+  ])
+  await assumeIdle(setup.redis.client)
+  const { twin, models, deployments } = setup
+  const candidates = deployments.map(quotaOf)
+  const seconds = 4
+  const deadline = performance.now() + seconds * 1_000
+  const refused: string[] = []
+  const client = async (admission: Admission) => {
+    for (let index = 0; performance.now() < deadline; index++) {
+      const body = bodyOf(index)
+      const room = await admission.reserve({ candidates, tokens: estimateTokens(body, '/v1/chat/completions') })
+      if (room.kind === 'never') throw new Error('no deployment can ever take it')
+      if (room.kind === 'later') {
+        await sleep(Math.max(0, Math.min(room.afterMs, deadline - performance.now())))
+        continue
+      }
+      const deployment = deployments.find(({ name }) => name === room.deployment) as Deployment
+      try {
+        await models.call(deployment, { url: '/v1/chat/completions', body, requestId: `r${index}` })
+      } catch (error) {
+        refused.push(error instanceof AppError ? error.code : String(error))
+      }
+    }
+  }
+  const workers = [admissionOf(setup), admissionOf(setup), admissionOf(setup)]
+  // 30 calls a second fit; 90 clients that come back at once ask for many more.
+  await Promise.all(Array.from({ length: 90 }, (_, index) => client(workers[index % 3] as Admission)))
+  expect(refused).toEqual([])
+  const state = await twin.deployments()
+  expect(state.map(({ refused_calls }) => refused_calls)).toEqual([0, 0])
+  const calls = state.reduce((sum, one) => sum + one.calls, 0)
+  expect(calls).toBeGreaterThan(0.8 * 30 * seconds)
+}, 30_000)
