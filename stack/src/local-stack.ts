@@ -19,6 +19,8 @@ export interface StackOptions {
   port: number
   /** The platform configuration; default config/sluice.yaml. */
   configFile?: string
+  /** The entities; default config/service-bus.json. */
+  serviceBusConfig?: string
   /** Added to every service's environment. */
   env?: Record<string, string>
   report: (event: ProcessEvent) => void
@@ -27,6 +29,8 @@ export interface StackOptions {
 export interface LocalStack {
   /** Addresses and keys, as written to stack.env. */
   env: Record<string, string>
+  /** The twin's configuration as it was generated. */
+  twinConfigFile: string
   /** The control APIs of the emulators, by name. */
   controls: Record<string, string>
   /** Every child process by name, to be watched or killed in fault tests. */
@@ -41,7 +45,7 @@ export async function startLocalStack(options: StackOptions): Promise<LocalStack
   const { platformFile, twinFile } = writeConfiguration(options, secrets)
   const emulators = await startEmulators({
     dataDir: options.dataDir,
-    serviceBusConfig: join(root, 'config/service-bus.json'),
+    serviceBusConfig: options.serviceBusConfig ?? join(root, 'config/service-bus.json'),
     eventHubsConfig: join(root, 'config/event-hubs.json'),
     openaiConfig: twinFile,
     signalrKey: secrets.signalrKey,
@@ -72,7 +76,13 @@ export async function startLocalStack(options: StackOptions): Promise<LocalStack
       SLUICE_WEBHOOK_SECRET: secrets.webhookSecret,
       ...emulators.connections,
     }
-    return { env, controls: emulators.controls, processes: new Map([...emulators.processes, ...services]), stop }
+    return {
+      env,
+      twinConfigFile: twinFile,
+      controls: emulators.controls,
+      processes: new Map([...emulators.processes, ...services]),
+      stop,
+    }
   } catch (error) {
     await stop()
     throw error

@@ -2,7 +2,22 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openEventHubs, readEvents, type EventHubsNamespace } from './event-hubs-namespace.ts'
 import { eventually, failureCode } from './service-bus-namespace.ts'
 
-const hubs = ['basics', 'keys', 'turns', 'positions', 'live', 'retained', 'metrics', 'large', 'info', 'groups', 'epochs', 'epoch-refused', 'crowd', 'credit'].map((Name) => ({
+const hubs = [
+  'basics',
+  'keys',
+  'turns',
+  'positions',
+  'live',
+  'retained',
+  'metrics',
+  'large',
+  'info',
+  'groups',
+  'epochs',
+  'epoch-refused',
+  'crowd',
+  'credit',
+].map((Name) => ({
   Name,
   PartitionCount: Name === 'keys' ? 8 : 4,
   ConsumerGroups: [{ Name: 'cg1' }],
@@ -18,12 +33,31 @@ const earliest = { offset: '-1' }
 describe('publishing', () => {
   test('an event arrives with its properties and what the broker adds', async () => {
     const before = Date.now()
-    await namespace.producer('basics').sendBatch(
-      [{ body: { a: 1 }, properties: { text: 'x', number: 3 }, contentType: 'application/json', messageId: 'm', correlationId: 'c' }, { body: Buffer.from([0, 255]) }],
-      { partitionId: '2' },
-    )
+    await namespace
+      .producer('basics')
+      .sendBatch(
+        [
+          {
+            body: { a: 1 },
+            properties: { text: 'x', number: 3 },
+            contentType: 'application/json',
+            messageId: 'm',
+            correlationId: 'c',
+          },
+          { body: Buffer.from([0, 255]) },
+        ],
+        { partitionId: '2' },
+      )
     const [event, second] = await readEvents(namespace.consumer('basics'), '2', earliest, 2)
-    expect(event).toMatchObject({ body: { a: 1 }, properties: { text: 'x', number: 3 }, contentType: 'application/json', messageId: 'm', correlationId: 'c', sequenceNumber: 0, offset: '0' })
+    expect(event).toMatchObject({
+      body: { a: 1 },
+      properties: { text: 'x', number: 3 },
+      contentType: 'application/json',
+      messageId: 'm',
+      correlationId: 'c',
+      sequenceNumber: 0,
+      offset: '0',
+    })
     expect(event!.enqueuedTimeUtc.getTime()).toBeGreaterThanOrEqual(before - 1000)
     expect(second).toMatchObject({ body: Buffer.from([0, 255]), sequenceNumber: 1 })
     expect(Number(second!.offset)).toBeGreaterThan(0)
@@ -32,11 +66,15 @@ describe('publishing', () => {
   test('events with one key go to one partition, and different keys are spread', async () => {
     const producer = namespace.producer('keys')
     const keys = Array.from({ length: 32 }, (_, index) => `key-${index}`)
-    for (const partitionKey of keys) await producer.sendBatch([{ body: partitionKey }, { body: partitionKey }], { partitionKey })
+    for (const partitionKey of keys)
+      await producer.sendBatch([{ body: partitionKey }, { body: partitionKey }], { partitionKey })
     const placed = new Map<string, Set<string>>()
     for (const partitionId of await producer.getPartitionIds()) {
       const { lastEnqueuedSequenceNumber } = await producer.getPartitionProperties(partitionId)
-      const events = lastEnqueuedSequenceNumber < 0 ? [] : await readEvents(namespace.consumer('keys'), partitionId, earliest, lastEnqueuedSequenceNumber + 1)
+      const events =
+        lastEnqueuedSequenceNumber < 0
+          ? []
+          : await readEvents(namespace.consumer('keys'), partitionId, earliest, lastEnqueuedSequenceNumber + 1)
       for (const { body, partitionKey } of events) {
         expect(partitionKey).toBe(body)
         placed.set(body as string, (placed.get(body as string) ?? new Set()).add(partitionId))
@@ -50,7 +88,9 @@ describe('publishing', () => {
   test('without a key, batches take the partitions in turn', async () => {
     const producer = namespace.producer('turns')
     for (let index = 0; index < 8; index++) await producer.sendBatch([{ body: index }])
-    const last = await Promise.all(['0', '1', '2', '3'].map(async (id) => (await producer.getPartitionProperties(id)).lastEnqueuedSequenceNumber))
+    const last = await Promise.all(
+      ['0', '1', '2', '3'].map(async (id) => (await producer.getPartitionProperties(id)).lastEnqueuedSequenceNumber),
+    )
     expect(last).toEqual([1, 1, 1, 1])
   })
 
@@ -130,18 +170,25 @@ describe('groups, owners and the partition’s end', () => {
     await namespace.producer('groups').sendBatch([{ body: 1 }], { partitionId: '0' })
     expect((await readEvents(namespace.consumer('groups', '$Default'), '0', earliest, 1)).length).toBe(1)
     expect((await readEvents(namespace.consumer('groups', 'CG1'), '0', earliest, 1)).length).toBe(1)
-    expect(await failureCode(readEvents(namespace.consumer('groups', 'nobody'), '0', earliest, 1))).toBe('MessagingEntityNotFoundError')
+    expect(await failureCode(readEvents(namespace.consumer('groups', 'nobody'), '0', earliest, 1))).toBe(
+      'MessagingEntityNotFoundError',
+    )
   })
 
   test('an owner of an equal or higher level takes the partition over', async () => {
     await namespace.producer('epochs').sendBatch([{ body: 1 }], { partitionId: '0' })
     const lost: string[] = []
     let started = false
-    const first = namespace.consumer('epochs').subscribe(
-      '0',
-      { processEvents: async () => void (started = true), processError: async (error) => void lost.push(String((error as { code?: string }).code)) },
-      { startPosition: earliest, ownerLevel: 3, maxWaitTimeInSeconds: 1 },
-    )
+    const first = namespace
+      .consumer('epochs')
+      .subscribe(
+        '0',
+        {
+          processEvents: async () => void (started = true),
+          processError: async (error) => void lost.push(String((error as { code?: string }).code)),
+        },
+        { startPosition: earliest, ownerLevel: 3, maxWaitTimeInSeconds: 1 },
+      )
     await eventually(() => started)
     expect((await readEvents(namespace.consumer('epochs'), '0', earliest, 1, { ownerLevel: 3 })).length).toBe(1)
     await eventually(() => lost.includes('ReceiverDisconnectedError'))
@@ -151,14 +198,20 @@ describe('groups, owners and the partition’s end', () => {
   test('a lower level, or none, is refused while an owner reads', async () => {
     await namespace.producer('epoch-refused').sendBatch([{ body: 1 }], { partitionId: '0' })
     let started = false
-    const owner = namespace.consumer('epoch-refused').subscribe(
-      '0',
-      { processEvents: async () => void (started = true), processError: async () => undefined },
-      { startPosition: earliest, ownerLevel: 5, maxWaitTimeInSeconds: 1 },
-    )
+    const owner = namespace
+      .consumer('epoch-refused')
+      .subscribe(
+        '0',
+        { processEvents: async () => void (started = true), processError: async () => undefined },
+        { startPosition: earliest, ownerLevel: 5, maxWaitTimeInSeconds: 1 },
+      )
     await eventually(() => started)
-    expect(await failureCode(readEvents(namespace.consumer('epoch-refused'), '0', earliest, 1, { ownerLevel: 4 }))).toBe('ReceiverDisconnectedError')
-    expect(await failureCode(readEvents(namespace.consumer('epoch-refused'), '0', earliest, 1))).toBe('ReceiverDisconnectedError')
+    expect(
+      await failureCode(readEvents(namespace.consumer('epoch-refused'), '0', earliest, 1, { ownerLevel: 4 })),
+    ).toBe('ReceiverDisconnectedError')
+    expect(await failureCode(readEvents(namespace.consumer('epoch-refused'), '0', earliest, 1))).toBe(
+      'ReceiverDisconnectedError',
+    )
     await owner.close()
   })
 
@@ -168,31 +221,57 @@ describe('groups, owners and the partition’s end', () => {
     const subscription = namespace.consumer('metrics').subscribe(
       '0',
       {
-        processEvents: async (events, { lastEnqueuedEventProperties }) => void (events.length > 0 && seen.push({ ...lastEnqueuedEventProperties })),
+        processEvents: async (events, { lastEnqueuedEventProperties }) =>
+          void (events.length > 0 && seen.push({ ...lastEnqueuedEventProperties })),
         processError: async () => undefined,
       },
       { startPosition: earliest, trackLastEnqueuedEventProperties: true, maxWaitTimeInSeconds: 1 },
     )
     await eventually(() => seen.length > 0)
     await subscription.close()
-    expect(seen[0]).toMatchObject({ sequenceNumber: 2, enqueuedOn: expect.any(Date) as Date, retrievedOn: expect.any(Date) as Date, offset: expect.stringMatching(/^\d+$/) as string })
+    expect(seen[0]).toMatchObject({
+      sequenceNumber: 2,
+      enqueuedOn: expect.any(Date) as Date,
+      retrievedOn: expect.any(Date) as Date,
+      offset: expect.stringMatching(/^\d+$/) as string,
+    })
   })
 })
 
 describe('hub and partition properties', () => {
   test('describe an empty and a filled partition', async () => {
     const producer = namespace.producer('info')
-    expect(await producer.getEventHubProperties()).toMatchObject({ name: 'info', partitionIds: ['0', '1', '2', '3'], createdOn: expect.any(Date) as Date })
-    expect(await producer.getPartitionProperties('1')).toMatchObject({ eventHubName: 'info', partitionId: '1', isEmpty: true, lastEnqueuedSequenceNumber: -1, lastEnqueuedOffset: '-1' })
+    expect(await producer.getEventHubProperties()).toMatchObject({
+      name: 'info',
+      partitionIds: ['0', '1', '2', '3'],
+      createdOn: expect.any(Date) as Date,
+    })
+    expect(await producer.getPartitionProperties('1')).toMatchObject({
+      eventHubName: 'info',
+      partitionId: '1',
+      isEmpty: true,
+      lastEnqueuedSequenceNumber: -1,
+      lastEnqueuedOffset: '-1',
+    })
     await producer.sendBatch([{ body: 1 }, { body: 2 }], { partitionId: '1' })
-    expect(await producer.getPartitionProperties('1')).toMatchObject({ isEmpty: false, beginningSequenceNumber: 0, lastEnqueuedSequenceNumber: 1 })
+    expect(await producer.getPartitionProperties('1')).toMatchObject({
+      isEmpty: false,
+      beginningSequenceNumber: 0,
+      lastEnqueuedSequenceNumber: 1,
+    })
   })
 
   test('an unknown hub is MessagingEntityNotFound, an unknown partition out of range', async () => {
-    expect(await failureCode(namespace.producer('missing').getEventHubProperties())).toBe('MessagingEntityNotFoundError')
-    expect(await failureCode(namespace.producer('missing').sendBatch([{ body: 1 }]))).toBe('MessagingEntityNotFoundError')
+    expect(await failureCode(namespace.producer('missing').getEventHubProperties())).toBe(
+      'MessagingEntityNotFoundError',
+    )
+    expect(await failureCode(namespace.producer('missing').sendBatch([{ body: 1 }]))).toBe(
+      'MessagingEntityNotFoundError',
+    )
     expect(await failureCode(namespace.producer('info').getPartitionProperties('99'))).toBe('ArgumentOutOfRangeError')
-    expect(await failureCode(namespace.producer('info').sendBatch([{ body: 1 }], { partitionId: '99' }))).toBe('ArgumentOutOfRangeError')
+    expect(await failureCode(namespace.producer('info').sendBatch([{ body: 1 }], { partitionId: '99' }))).toBe(
+      'ArgumentOutOfRangeError',
+    )
   })
 
   test('events leave when their retention ends', async () => {
@@ -201,7 +280,12 @@ describe('hub and partition properties', () => {
     await namespace.clock.skip(3_600_000)
     await producer.sendBatch([{ body: 'new' }], { partitionId: '0' })
     await namespace.clock.skip(3_700_000)
-    expect(await producer.getPartitionProperties('0')).toMatchObject({ beginningSequenceNumber: 1, lastEnqueuedSequenceNumber: 1 })
-    expect((await readEvents(namespace.consumer('retained'), '0', earliest, 1)).map(({ body }) => body as string)).toEqual(['new'])
+    expect(await producer.getPartitionProperties('0')).toMatchObject({
+      beginningSequenceNumber: 1,
+      lastEnqueuedSequenceNumber: 1,
+    })
+    expect(
+      (await readEvents(namespace.consumer('retained'), '0', earliest, 1)).map(({ body }) => body as string),
+    ).toEqual(['new'])
   })
 })

@@ -1,9 +1,20 @@
-import { EventHubConsumerClient, EventHubProducerClient, type EventPosition, type ReceivedEventData, type SubscribeOptions } from '@azure/event-hubs'
+import {
+  EventHubConsumerClient,
+  EventHubProducerClient,
+  type EventPosition,
+  type ReceivedEventData,
+  type SubscribeOptions,
+} from '@azure/event-hubs'
 import { startAmqpEmulator, type AmqpEmulator } from '@sluice/emulator-amqp'
 import { eventually } from './service-bus-namespace.ts'
 import { SkippingClock } from './skipping-clock.ts'
 
-export type Hub = { Name: string; PartitionCount: number; ConsumerGroups?: { Name: string }[]; RetentionTimeInHours?: number }
+export type Hub = {
+  Name: string
+  PartitionCount: number
+  ConsumerGroups?: { Name: string }[]
+  RetentionTimeInHours?: number
+}
 
 const retryOptions = { maxRetries: 0, timeoutInMs: 10_000 }
 
@@ -18,7 +29,9 @@ export type EventHubsNamespace = {
 
 export const openEventHubs = async (entities: Hub[], extra: object = {}): Promise<EventHubsNamespace> => {
   const clock = new SkippingClock()
-  const eventHubsConfig = { UserConfig: { NamespaceConfig: [{ Type: 'EventHub', Name: 'ns', Entities: entities, ...extra }] } }
+  const eventHubsConfig = {
+    UserConfig: { NamespaceConfig: [{ Type: 'EventHub', Name: 'ns', Entities: entities, ...extra }] },
+  }
   const emulator = await startAmqpEmulator({ eventHubsConfig, clock })
   const clients: { close(): Promise<void> }[] = []
   const opened = <T extends { close(): Promise<void> }>(client: T): T => {
@@ -29,7 +42,8 @@ export const openEventHubs = async (entities: Hub[], extra: object = {}): Promis
     emulator,
     clock,
     producer: (hub) => opened(new EventHubProducerClient(emulator.eventHubsConnectionString, hub, { retryOptions })),
-    consumer: (hub, group = '$Default') => opened(new EventHubConsumerClient(group, emulator.eventHubsConnectionString, hub, { retryOptions })),
+    consumer: (hub, group = '$Default') =>
+      opened(new EventHubConsumerClient(group, emulator.eventHubsConnectionString, hub, { retryOptions })),
     close: async () => {
       await Promise.all(clients.map((client) => client.close()))
       await emulator.close()
@@ -49,7 +63,10 @@ export const readEvents = async (
   const failures: Error[] = []
   const subscription = consumer.subscribe(
     partitionId,
-    { processEvents: async (batch) => void events.push(...batch), processError: async (error) => void failures.push(error) },
+    {
+      processEvents: async (batch) => void events.push(...batch),
+      processError: async (error) => void failures.push(error),
+    },
     { startPosition, maxWaitTimeInSeconds: 1, ...options },
   )
   try {

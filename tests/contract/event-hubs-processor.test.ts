@@ -16,9 +16,26 @@ let azurite: ChildProcess
 let blobConnectionString: string
 
 beforeAll(async () => {
-  namespace = await openEventHubs([{ Name: 'balanced', PartitionCount: partitionCount }, { Name: 'resumed', PartitionCount: partitionCount }])
+  namespace = await openEventHubs([
+    { Name: 'balanced', PartitionCount: partitionCount },
+    { Name: 'resumed', PartitionCount: partitionCount },
+  ])
   const main = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js')
-  azurite = spawn(process.execPath, [main, '--blobHost', '127.0.0.1', '--blobPort', '0', '--inMemoryPersistence', '--silent', '--disableTelemetry', '--skipApiVersionCheck'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  azurite = spawn(
+    process.execPath,
+    [
+      main,
+      '--blobHost',
+      '127.0.0.1',
+      '--blobPort',
+      '0',
+      '--inMemoryPersistence',
+      '--silent',
+      '--disableTelemetry',
+      '--skipApiVersionCheck',
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  )
   for await (const line of createInterface(azurite.stdout!)) {
     const port = /successfully listens on http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1]
     if (port === undefined) continue
@@ -36,9 +53,19 @@ afterAll(async () => {
 const processor = async (hub: string, container: string, onEvent: (body: unknown) => void) => {
   const client = new ContainerClient(blobConnectionString, container)
   await client.createIfNotExists()
-  const consumer = new EventHubConsumerClient('$Default', namespace.emulator.eventHubsConnectionString, hub, new BlobCheckpointStore(client), {
-    loadBalancingOptions: { strategy: 'greedy', updateIntervalInMs: 300, partitionOwnershipExpirationIntervalInMs: 5000 },
-  })
+  const consumer = new EventHubConsumerClient(
+    '$Default',
+    namespace.emulator.eventHubsConnectionString,
+    hub,
+    new BlobCheckpointStore(client),
+    {
+      loadBalancingOptions: {
+        strategy: 'greedy',
+        updateIntervalInMs: 300,
+        partitionOwnershipExpirationIntervalInMs: 5000,
+      },
+    },
+  )
   const owned = new Set<string>()
   const subscription = consumer.subscribe(
     {
@@ -64,7 +91,8 @@ const processor = async (hub: string, container: string, onEvent: (body: unknown
 
 const publish = async (hub: string, bodies: string[]): Promise<void> => {
   const producer = namespace.producer(hub)
-  for (const [index, body] of bodies.entries()) await producer.sendBatch([{ body }], { partitionId: String(index % partitionCount) })
+  for (const [index, body] of bodies.entries())
+    await producer.sendBatch([{ body }], { partitionId: String(index % partitionCount) })
 }
 
 test('two consumers share the partitions, and every event is processed', async () => {

@@ -17,18 +17,31 @@ export const connectRaw = async (port: number): Promise<Connection> => {
 }
 
 /** Sends encoded bytes as they are. @returns the name of the outcome */
-export const sendRaw = async (connection: Connection, address: string, payload: Buffer, format = 0): Promise<string> => {
+export const sendRaw = async (
+  connection: Connection,
+  address: string,
+  payload: Buffer,
+  format = 0,
+): Promise<string> => {
   const sender: Sender = connection.open_sender(address)
   await once(sender, 'sendable', deadline())
   sender.send(payload as never, undefined, format)
-  const outcome = await Promise.race(['accepted', 'rejected', 'released'].map((event) => once(sender, event, deadline()).then(() => event)))
+  const outcome = await Promise.race(
+    ['accepted', 'rejected', 'released'].map((event) => once(sender, event, deadline()).then(() => event)),
+  )
   sender.close()
   return outcome
 }
 
 /** Receives one message as the bytes of its transfer. */
 export const receiveRaw = async (connection: Connection, address: string): Promise<Buffer> => {
-  const receiver: Receiver = connection.open_receiver({ source: { address }, credit_window: 0, autoaccept: false, snd_settle_mode: 1, rcv_settle_mode: 0 })
+  const receiver: Receiver = connection.open_receiver({
+    source: { address },
+    credit_window: 0,
+    autoaccept: false,
+    snd_settle_mode: 1,
+    rcv_settle_mode: 0,
+  })
   await once(receiver, 'receiver_open', deadline())
   const payloads: Buffer[] = []
   const session = receiver.session as Session & { on_transfer(frame: { payload: Buffer }): void }

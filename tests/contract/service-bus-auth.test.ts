@@ -10,8 +10,20 @@ const rules = [
   { KeyName: 'sender', PrimaryKey: 'sender-key', Rights: 'Send' },
   { KeyName: 'listener', PrimaryKey: 'listener-key', Rights: 'Listen' },
 ]
-const serviceBusConfig = { UserConfig: { Namespaces: [{ Name: 'ns', Queues: [{ Name: 'q' }, { Name: 'other' }], AuthorizationRules: rules }] } }
-const eventHubsConfig = { UserConfig: { NamespaceConfig: [{ Name: 'ns', Entities: [{ Name: 'hub', PartitionCount: 1 }], AuthorizationRules: [{ KeyName: 'hub-key', PrimaryKey: 'hub-secret' }] }] } }
+const serviceBusConfig = {
+  UserConfig: { Namespaces: [{ Name: 'ns', Queues: [{ Name: 'q' }, { Name: 'other' }], AuthorizationRules: rules }] },
+}
+const eventHubsConfig = {
+  UserConfig: {
+    NamespaceConfig: [
+      {
+        Name: 'ns',
+        Entities: [{ Name: 'hub', PartitionCount: 1 }],
+        AuthorizationRules: [{ KeyName: 'hub-key', PrimaryKey: 'hub-secret' }],
+      },
+    ],
+  },
+}
 const retryOptions = { maxRetries: 0, timeoutInMs: 5000 }
 
 let emulator: AmqpEmulator
@@ -21,7 +33,10 @@ afterEach(async () => void (await Promise.all(clients.splice(0).map((client) => 
 afterAll(() => emulator.close())
 
 const connect = (credentials: string): ServiceBusClient => {
-  const client = new ServiceBusClient(`Endpoint=sb://localhost:${emulator.port};${credentials};UseDevelopmentEmulator=true`, { retryOptions })
+  const client = new ServiceBusClient(
+    `Endpoint=sb://localhost:${emulator.port};${credentials};UseDevelopmentEmulator=true`,
+    { retryOptions },
+  )
   clients.push(client)
   return client
 }
@@ -30,11 +45,15 @@ const withKey = (name: string, key: string) => connect(`SharedAccessKeyName=${na
 const withSignature = (resource: string, expirySeconds: number, key = 'root-primary') => {
   const encoded = encodeURIComponent(resource)
   const signature = createHmac('sha256', key).update(`${encoded}\n${expirySeconds}`).digest('base64')
-  return connect(`SharedAccessSignature=SharedAccessSignature sr=${encoded}&sig=${encodeURIComponent(signature)}&se=${expirySeconds}&skn=root`)
+  return connect(
+    `SharedAccessSignature=SharedAccessSignature sr=${encoded}&sig=${encodeURIComponent(signature)}&se=${expirySeconds}&skn=root`,
+  )
 }
 const inAnHour = () => Math.floor(Date.now() / 1000) + 3600
-const send = (client: ServiceBusClient, queue = 'q') => failureCode(client.createSender(queue).sendMessages({ body: 1 }))
-const receive = (client: ServiceBusClient, queue = 'q') => failureCode(client.createReceiver(queue).receiveMessages(1, { maxWaitTimeInMs: 50 }))
+const send = (client: ServiceBusClient, queue = 'q') =>
+  failureCode(client.createSender(queue).sendMessages({ body: 1 }))
+const receive = (client: ServiceBusClient, queue = 'q') =>
+  failureCode(client.createReceiver(queue).receiveMessages(1, { maxWaitTimeInMs: 50 }))
 
 describe('when the configuration names keys', () => {
   test('the connection string that the emulator hands out works', async () => {
@@ -69,7 +88,11 @@ describe('when the configuration names keys', () => {
 
   test('Event Hubs has keys of its own', async () => {
     const producer = (name: string, key: string) => {
-      const client = new EventHubProducerClient(`Endpoint=sb://localhost:${emulator.port};SharedAccessKeyName=${name};SharedAccessKey=${key};UseDevelopmentEmulator=true`, 'hub', { retryOptions })
+      const client = new EventHubProducerClient(
+        `Endpoint=sb://localhost:${emulator.port};SharedAccessKeyName=${name};SharedAccessKey=${key};UseDevelopmentEmulator=true`,
+        'hub',
+        { retryOptions },
+      )
       clients.push(client)
       return client
     }
@@ -79,8 +102,13 @@ describe('when the configuration names keys', () => {
 })
 
 test('without keys in the configuration any key will do', async () => {
-  const open = await startAmqpEmulator({ serviceBusConfig: { UserConfig: { Namespaces: [{ Queues: [{ Name: 'q' }] }] } } })
-  const client = new ServiceBusClient(`Endpoint=sb://localhost:${open.port};SharedAccessKeyName=any;SharedAccessKey=thing;UseDevelopmentEmulator=true`, { retryOptions })
+  const open = await startAmqpEmulator({
+    serviceBusConfig: { UserConfig: { Namespaces: [{ Queues: [{ Name: 'q' }] }] } },
+  })
+  const client = new ServiceBusClient(
+    `Endpoint=sb://localhost:${open.port};SharedAccessKeyName=any;SharedAccessKey=thing;UseDevelopmentEmulator=true`,
+    { retryOptions },
+  )
   expect(await send(client)).toBe('no error')
   await client.close()
   await open.close()

@@ -13,12 +13,23 @@ import { configOf, eventually, failureCode } from './service-bus-namespace.ts'
 const main = fileURLToPath(new URL('../../emulators/amqp/src/main.ts', import.meta.url))
 const layout = {
   queues: {
-    work: { LockDuration: 'PT1M' }, dedup: { RequiresDuplicateDetection: true }, sessions: { RequiresSession: true },
-    later: {}, crowd: {}, deferred: {}, drained: {},
+    work: { LockDuration: 'PT1M' },
+    dedup: { RequiresDuplicateDetection: true },
+    sessions: { RequiresSession: true },
+    later: {},
+    crowd: {},
+    deferred: {},
+    drained: {},
   },
   topics: { topic: { subscriptions: { sub: {} } } },
 }
-const hubs = { UserConfig: { NamespaceConfig: [{ Type: 'EventHub', Name: 'ns', Entities: [{ Name: 'hub', PartitionCount: 2, ConsumerGroups: [] }] }] } }
+const hubs = {
+  UserConfig: {
+    NamespaceConfig: [
+      { Type: 'EventHub', Name: 'ns', Entities: [{ Name: 'hub', PartitionCount: 2, ConsumerGroups: [] }] },
+    ],
+  },
+}
 
 type Run = { process: ChildProcess; serviceBus: string; eventHubs: string; client: ServiceBusClient }
 let directory: string
@@ -38,13 +49,28 @@ afterEach(async () => {
 })
 
 const start = async (data = 'data'): Promise<Run> => {
-  const args = ['--service-bus-config', join(directory, 'sb.json'), '--event-hubs-config', join(directory, 'eh.json'), '--data', join(directory, data)]
-  const process_ = spawn(process.execPath, [main, ...args], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, EXIT_WITH_PARENT: '1' } })
+  const args = [
+    '--service-bus-config',
+    join(directory, 'sb.json'),
+    '--event-hubs-config',
+    join(directory, 'eh.json'),
+    '--data',
+    join(directory, data),
+  ]
+  const process_ = spawn(process.execPath, [main, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, EXIT_WITH_PARENT: '1' },
+  })
   const lines = createInterface(process_.stdout)
   const [line] = (await once(lines, 'line', { signal: AbortSignal.timeout(15_000) })) as [string]
   const ready = JSON.parse(line) as Record<string, string>
   const serviceBus = ready['SERVICE_BUS_CONNECTION_STRING'] ?? ''
-  const run = { process: process_, serviceBus, eventHubs: ready['EVENT_HUBS_CONNECTION_STRING'] ?? '', client: new ServiceBusClient(serviceBus, { retryOptions: { maxRetries: 0, timeoutInMs: 5000 } }) }
+  const run = {
+    process: process_,
+    serviceBus,
+    eventHubs: ready['EVENT_HUBS_CONNECTION_STRING'] ?? '',
+    client: new ServiceBusClient(serviceBus, { retryOptions: { maxRetries: 0, timeoutInMs: 5000 } }),
+  }
   runs.push(run)
   return run
 }
@@ -61,7 +87,8 @@ const restart = async (run: Run): Promise<Run> => {
   return start()
 }
 
-const receive = (run: Run, queue: string, max = 10) => run.client.createReceiver(queue).receiveMessages(max, { maxWaitTimeInMs: 300 })
+const receive = (run: Run, queue: string, max = 10) =>
+  run.client.createReceiver(queue).receiveMessages(max, { maxWaitTimeInMs: 300 })
 
 describe('what was acknowledged survives SIGKILL', () => {
   test('sends, settlements, locks, delivery counts and dead letters', async () => {
@@ -75,9 +102,16 @@ describe('what was acknowledged survives SIGKILL', () => {
     await receiver.abandonMessage(abandoned!, { changed: true })
     run = await restart(run)
     const found = await receive(run, 'work')
-    expect(found.map(({ body, deliveryCount }) => [body, deliveryCount])).toEqual([[2, 1], [5, 0]])
+    expect(found.map(({ body, deliveryCount }) => [body, deliveryCount])).toEqual([
+      [2, 1],
+      [5, 0],
+    ])
     expect(found[0]!.applicationProperties).toEqual({ body: 2, changed: true })
-    expect((await run.client.createReceiver('work', { subQueueType: 'deadLetter' }).peekMessages(5)).map(({ body, deadLetterReason }) => [body, deadLetterReason])).toEqual([[3, 'r']])
+    expect(
+      (await run.client.createReceiver('work', { subQueueType: 'deadLetter' }).peekMessages(5)).map(
+        ({ body, deadLetterReason }) => [body, deadLetterReason],
+      ),
+    ).toEqual([[3, 'r']])
     // The lock of the delivery before the crash still holds: by its token it can be renewed and settled.
     const other = run.client.createReceiver('work')
     expect((await other.renewMessageLock(locked!)).getTime()).toBeGreaterThan(Date.now() + 50_000)
@@ -93,7 +127,10 @@ describe('what was acknowledged survives SIGKILL', () => {
     const receiver = client.createReceiver('deferred')
     const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
     await receiver.deferMessage(message!)
-    await client.createSender('sessions').sendMessages([{ body: 1, sessionId: 's' }, { body: 2, sessionId: 's' }])
+    await client.createSender('sessions').sendMessages([
+      { body: 1, sessionId: 's' },
+      { body: 2, sessionId: 's' },
+    ])
     const session = await client.acceptSession('sessions', 's')
     await session.setSessionState('kept')
     await session.receiveMessages(1, { maxWaitTimeInMs: 5000 })
@@ -109,7 +146,9 @@ describe('what was acknowledged survives SIGKILL', () => {
     expect((await again.receiveMessages(5, { maxWaitTimeInMs: 300 })).map(({ body }) => body as number)).toEqual([1, 2])
     await run.client.createSender('dedup').sendMessages({ body: 2, messageId: 'same' })
     expect((await receive(run, 'dedup')).map(({ body }) => body as number)).toEqual([1])
-    await run.client.createSender('topic').sendMessages([{ body: 'no' }, { body: 'yes', applicationProperties: { n: 7 } }])
+    await run.client
+      .createSender('topic')
+      .sendMessages([{ body: 'no' }, { body: 'yes', applicationProperties: { n: 7 } }])
     const subscribed = await run.client.createReceiver('topic', 'sub').receiveMessages(5, { maxWaitTimeInMs: 300 })
     expect(subscribed.map(({ body }) => body as string)).toEqual(['yes'])
     const [later] = await run.client.createReceiver('later').receiveMessages(1, { maxWaitTimeInMs: 10_000 })
@@ -133,7 +172,11 @@ describe('what was acknowledged survives SIGKILL', () => {
     await sending
     const found = new Set<number>()
     const receiver = run.client.createReceiver('crowd', { receiveMode: 'receiveAndDelete' })
-    for (let messages = await receiver.receiveMessages(1000, { maxWaitTimeInMs: 500 }); messages.length > 0; messages = await receiver.receiveMessages(1000, { maxWaitTimeInMs: 300 })) {
+    for (
+      let messages = await receiver.receiveMessages(1000, { maxWaitTimeInMs: 500 });
+      messages.length > 0;
+      messages = await receiver.receiveMessages(1000, { maxWaitTimeInMs: 300 })
+    ) {
       for (const { body } of messages) found.add(body as number)
     }
     expect(acknowledged.filter((body) => !found.has(body))).toEqual([])
@@ -149,11 +192,18 @@ describe('what was acknowledged survives SIGKILL', () => {
     await producer.close()
     run = await restart(run)
     const consumer = new EventHubConsumerClient('$Default', run.eventHubs, 'hub')
-    expect(await consumer.getPartitionProperties('1')).toMatchObject({ lastEnqueuedSequenceNumber: 1, beginningSequenceNumber: 0, isEmpty: false })
+    expect(await consumer.getPartitionProperties('1')).toMatchObject({
+      lastEnqueuedSequenceNumber: 1,
+      beginningSequenceNumber: 0,
+      isEmpty: false,
+    })
     const bodies: unknown[] = []
     const subscription = consumer.subscribe(
       '1',
-      { processEvents: async (events) => void bodies.push(...events.map(({ body }) => body as string)), processError: async () => undefined },
+      {
+        processEvents: async (events) => void bodies.push(...events.map(({ body }) => body as string)),
+        processError: async () => undefined,
+      },
       { startPosition: { offset: '-1' }, maxWaitTimeInSeconds: 1 },
     )
     await eventually(() => bodies.length >= 2)
@@ -167,12 +217,15 @@ describe('what was acknowledged survives SIGKILL', () => {
     const sender = run.client.createSender('drained')
     await sender.sendMessages([{ body: 1 }, { body: 2 }])
     const receiver = run.client.createReceiver('drained')
-    for (const message of await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })) await receiver.completeMessage(message)
+    for (const message of await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 }))
+      await receiver.completeMessage(message)
     run.process.kill('SIGTERM')
     expect(await once(run.process, 'exit')).toEqual([0, null])
     await run.client.close().catch(() => undefined)
     const again = await start()
     expect(await again.client.createReceiver('drained').peekMessages(5)).toEqual([])
-    expect(await failureCode(again.client.createSender('nowhere').sendMessages({ body: 1 }))).toBe('MessagingEntityNotFound')
+    expect(await failureCode(again.client.createSender('nowhere').sendMessages({ body: 1 }))).toBe(
+      'MessagingEntityNotFound',
+    )
   })
 })

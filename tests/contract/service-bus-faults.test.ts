@@ -1,7 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { eventually, failureCode, onAzure, openNamespace, type ContractNamespace } from './service-bus-namespace.ts'
 
-const queues = { drop: {}, lose: {}, refuse: {}, busy: {}, delay: {}, state: {}, session: { RequiresSession: true }, reset: {}, attach: {} }
+const queues = {
+  drop: {},
+  lose: {},
+  refuse: {},
+  busy: {},
+  delay: {},
+  state: {},
+  session: { RequiresSession: true },
+  reset: {},
+  attach: {},
+}
 
 let namespace: ContractNamespace
 beforeAll(async () => void (namespace = await openNamespace({ queues })))
@@ -24,10 +34,15 @@ describe.skipIf(onAzure)('faults on purpose', () => {
     const seen = new Set<unknown>()
     const receiver = client.createReceiver('drop')
     receiver.subscribe({ processMessage: async ({ body }) => void seen.add(body), processError: async () => undefined })
-    const sender = namespace.client({ retryOptions: { maxRetries: 5, retryDelayInMs: 50, timeoutInMs: 5000 } }).createSender('drop')
+    const sender = namespace
+      .client({ retryOptions: { maxRetries: 5, retryDelayInMs: 50, timeoutInMs: 5000 } })
+      .createSender('drop')
     await sender.sendMessages({ body: 1 })
     await eventually(() => seen.has(1))
-    expect(await control('POST', 'faults', { kind: 'drop-connections' })).toMatchObject({ status: 200, json: [{ dropped: 2 }] })
+    expect(await control('POST', 'faults', { kind: 'drop-connections' })).toMatchObject({
+      status: 200,
+      json: [{ dropped: 2 }],
+    })
     await sender.sendMessages({ body: 2 })
     await eventually(() => seen.has(2), 20_000)
     await receiver.close()
@@ -40,7 +55,9 @@ describe.skipIf(onAzure)('faults on purpose', () => {
     const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
     expect((await control('POST', 'faults', { kind: 'lose-locks', entity: 'LOSE' })).json).toEqual([{ lost: 1 }])
     expect(await failureCode(receiver.completeMessage(message!))).toBe('MessageLockLost')
-    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ deliveryCount }) => deliveryCount)).toEqual([1])
+    expect(
+      (await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ deliveryCount }) => deliveryCount),
+    ).toEqual([1])
   })
 
   test('lost locks end sessions too', async () => {
@@ -65,7 +82,13 @@ describe.skipIf(onAzure)('faults on purpose', () => {
     await sender.sendMessages({ body: 1 })
     const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
     await control('POST', 'faults', [
-      { kind: 'refuse', operation: 'send', condition: 'amqp:resource-limit-exceeded', description: 'full', entity: 'refuse' },
+      {
+        kind: 'refuse',
+        operation: 'send',
+        condition: 'amqp:resource-limit-exceeded',
+        description: 'full',
+        entity: 'refuse',
+      },
       { kind: 'refuse', operation: 'settle', condition: 'com.microsoft:message-lock-lost', entity: 'refuse' },
       { kind: 'refuse', operation: 'management', condition: 'amqp:not-allowed', entity: 'refuse' },
       { kind: 'refuse', operation: 'attach', condition: 'amqp:unauthorized-access', entity: 'attach' },
@@ -90,16 +113,29 @@ describe.skipIf(onAzure)('faults on purpose', () => {
     await client.createSender('state').sendMessages([{ body: 1 }, { body: 2 }])
     await client.createSender('state').scheduleMessages({ body: 3 }, new Date(Date.now() + 60_000))
     const { json } = await control('GET', 'state')
-    expect((json as { queues: { path: string }[] }).queues.find(({ path }) => path === 'state')).toMatchObject({ messages: 3, active: 2, scheduled: 1, deferred: 0 })
+    expect((json as { queues: { path: string }[] }).queues.find(({ path }) => path === 'state')).toMatchObject({
+      messages: 3,
+      active: 2,
+      scheduled: 1,
+      deferred: 0,
+    })
     expect((await control('POST', 'reset')).status).toBe(200)
     expect(await namespace.client().createReceiver('state').peekMessages(5)).toEqual([])
     await namespace.client().createSender('state').sendMessages({ body: 'after' })
-    expect((await namespace.client().createReceiver('state').peekMessages(5)).map(({ body }) => body as string)).toEqual(['after'])
+    expect(
+      (await namespace.client().createReceiver('state').peekMessages(5)).map(({ body }) => body as string),
+    ).toEqual(['after'])
   })
 
   test('a bad fault or path is refused with a sentence', async () => {
-    expect(await control('POST', 'faults', { kind: 'explode' })).toMatchObject({ status: 400, json: { error: expect.stringContaining('kind must be') as string } })
-    expect(await control('POST', 'faults', { kind: 'delay' })).toMatchObject({ status: 400, json: { error: expect.stringContaining('delayMs') as string } })
+    expect(await control('POST', 'faults', { kind: 'explode' })).toMatchObject({
+      status: 400,
+      json: { error: expect.stringContaining('kind must be') as string },
+    })
+    expect(await control('POST', 'faults', { kind: 'delay' })).toMatchObject({
+      status: 400,
+      json: { error: expect.stringContaining('delayMs') as string },
+    })
     expect((await control('POST', 'faults', '{not json')).status).toBe(400)
     expect((await control('POST', 'faults', 'x'.repeat(2 * 1024 * 1024))).status).toBe(400)
     expect((await control('GET', 'nothing')).status).toBe(404)

@@ -8,13 +8,41 @@ const serviceBusConfig = {
     Namespaces: [
       {
         Name: 'ns',
-        Queues: [{ Name: 'golden' }, { Name: 'batch' }, { Name: 'sections' }, { Name: 'no-properties' }, { Name: 'malformed' }],
-        Topics: [{ Name: 'topic', Properties: {}, Subscriptions: [{ Name: 'acted', Rules: [{ Name: 'r', Properties: { FilterType: 'Sql', SqlFilter: { SqlExpression: '1=1' }, Action: { SqlExpression: "SET added = 'a'" } } }] }] }],
+        Queues: [
+          { Name: 'golden' },
+          { Name: 'batch' },
+          { Name: 'sections' },
+          { Name: 'no-properties' },
+          { Name: 'malformed' },
+        ],
+        Topics: [
+          {
+            Name: 'topic',
+            Properties: {},
+            Subscriptions: [
+              {
+                Name: 'acted',
+                Rules: [
+                  {
+                    Name: 'r',
+                    Properties: {
+                      FilterType: 'Sql',
+                      SqlFilter: { SqlExpression: '1=1' },
+                      Action: { SqlExpression: "SET added = 'a'" },
+                    },
+                  },
+                ],
+              },
+            ],
+          },
+        ],
       },
     ],
   },
 }
-const eventHubsConfig = { UserConfig: { NamespaceConfig: [{ Name: 'ns', Entities: [{ Name: 'hub', PartitionCount: 1 }] }] } }
+const eventHubsConfig = {
+  UserConfig: { NamespaceConfig: [{ Name: 'ns', Entities: [{ Name: 'hub', PartitionCount: 1 }] }] },
+}
 
 let emulator: AmqpEmulator
 let connection: Connection
@@ -29,23 +57,6 @@ afterAll(async () => {
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
 
-// One application property of every AMQP type, in encodings that re-encoding would change: an int that would become a
-// smallint or uint, a full-width ulong of 1, a ulong beyond 2^63, decimals, a char, a described timespan, a symbol.
-const golden = {
-  annotations: hex(`005372 c1 17 04  a3 06 782d6d696e65 71 00000005  a3 03 6b6579 61 0007 40`.replace('40', '')),
-  properties: hex(`005373 c0 12 05  98 000102030405060708090a0b0c0d0e0f  40 40 40 40`.replace('c0 12', 'c0 16')),
-  body: hex('005375 a0 03 010203'),
-}
-
-const typed: [string, string][] = [
-  ['nul', '40'], ['tru', '41'], ['fal', '5600'], ['ub', '50ff'], ['us', '60fffe'], ['ui', '70fffffffe'], ['su', '5207'], ['u0', '43'],
-  ['ul', '80ffffffffffffffff'], ['u1', '800000000000000001'], ['sl', '5309'], ['l0', '44'], ['by', '5180'], ['sh', '618000'], ['in', '7100000007'],
-  ['si', '54f9'], ['lo', '818000000000000000'], ['ll', '550a'], ['fl', '723f800000'], ['do', '824000000000000000'], ['d3', '7422500001'],
-  ['d6', '842238000000000001'], ['d1', '9422080000000000000000000000000001'], ['ch', '7300000041'], ['ts', '83000001859c3fb000'],
-  ['uu', '98000102030405060708090a0b0c0d0e0f'], ['bi', 'a003010203'], ['b4', 'b000000002ffee'], ['st', 'a103c3a478'], ['s4', 'b10000000178'],
-  ['sy', 'a30373796d'], ['de', '00a3166d6963726f736f66743a74696d657370616e2d786d6c550a'.replace('16', '17').replace('2d786d6c', '2d786d6c2d')],
-]
-
 const section = (descriptor: number, code: number, body: Buffer, count: number): Buffer => {
   const head = Buffer.alloc(12)
   head.set([0x00, 0x53, descriptor, code])
@@ -54,65 +65,116 @@ const section = (descriptor: number, code: number, body: Buffer, count: number):
   return Buffer.concat([head, body])
 }
 const key = (name: string, code: number): Buffer => Buffer.concat([Buffer.from([code, name.length]), Buffer.from(name)])
+const entriesOf = (entries: [string, string][], keyCode: number): Buffer =>
+  Buffer.concat(entries.flatMap(([name, value]) => [key(name, keyCode), hex(value)]))
 const applicationProperties = (entries: [string, string][]): Buffer =>
-  section(0x74, 0xd1, Buffer.concat(entries.flatMap(([name, value]) => [key(name, 0xa1), hex(value)])), entries.length * 2)
+  section(0x74, 0xd1, entriesOf(entries, 0xa1), entries.length * 2)
 const annotations = (entries: [string, string][]): Buffer =>
-  section(0x72, 0xd1, Buffer.concat(entries.flatMap(([name, value]) => [key(name, 0xa3), hex(value)])), entries.length * 2)
-const properties = section(0x73, 0xd0, Buffer.concat([hex('98000102030405060708090a0b0c0d0e0f'), hex('4040'), key('subject', 0xa1)]), 4)
-const everyType = typed.filter(([name]) => name !== 'de')
+  section(0x72, 0xd1, entriesOf(entries, 0xa3), entries.length * 2)
+
+// One value of every AMQP type, in encodings that decoding and encoding again would change: an int that would become a
+// smallint or a uint, a full-width ulong of 1, a ulong beyond 2^63, decimals, a char, a described value.
+const everyType: [string, string][] = [
+  ['null', '40'],
+  ['true', '41'],
+  ['false', '5600'],
+  ['ubyte', '50ff'],
+  ['ushort', '60fffe'],
+  ['uint', '70fffffffe'],
+  ['smalluint', '5207'],
+  ['uint0', '43'],
+  ['ulong', '80ffffffffffffffff'],
+  ['ulong1', '800000000000000001'],
+  ['smallulong', '5309'],
+  ['ulong0', '44'],
+  ['byte', '5180'],
+  ['short', '618000'],
+  ['int', '7100000007'],
+  ['smallint', '54f9'],
+  ['long', '818000000000000000'],
+  ['smalllong', '550a'],
+  ['float', '723f800000'],
+  ['double', '824000000000000000'],
+  ['decimal32', '7422500001'],
+  ['decimal64', '842238000000000001'],
+  ['decimal128', '9422080000000000000000000000000001'],
+  ['char', '7300000041'],
+  ['timestamp', '83000001859c3fb000'],
+  ['uuid', '98000102030405060708090a0b0c0d0e0f'],
+  ['binary', 'a003010203'],
+  ['binary32', 'b000000002ffee'],
+  ['string', 'a103c3a478'],
+  ['string32', 'b10000000178'],
+  ['symbol', 'a30373796d'],
+  ['described', '0080000000010000000081000000000000000a'],
+]
+const properties = section(
+  0x73,
+  0xd0,
+  Buffer.concat([hex('98000102030405060708090a0b0c0d0e0f'), hex('4040'), key('subject', 0xa1)]),
+  4,
+)
+const body = hex('005375a003010203')
 
 describe('what goes in comes out', () => {
   test('properties, application properties of every type, and the body keep their bytes', async () => {
-    const bare = Buffer.concat([properties, applicationProperties([...everyType, ['described', '0080000000010000000081000000000000000a']]), golden.body])
+    const bare = Buffer.concat([properties, applicationProperties(everyType), body])
     expect(await sendRaw(connection, 'golden', bare)).toBe('accepted')
     const received = await receiveRaw(connection, 'golden')
     expect(received.subarray(-bare.length).toString('hex')).toBe(bare.toString('hex'))
   })
 
   test("the sender's annotations keep their bytes beside the broker's; those of the broker cannot be forged", async () => {
-    const mine = annotations([['x-mine', '7100000005'], ['x-opt-sequence-number', '550f'], ['x-list', 'c00401a10178']])
-    expect(await sendRaw(connection, 'sections', Buffer.concat([mine, properties, golden.body]))).toBe('accepted')
+    const mine = annotations([
+      ['x-mine', '7100000005'],
+      ['x-opt-sequence-number', '550f'],
+      ['x-list', 'c00401a10178'],
+    ])
+    expect(await sendRaw(connection, 'sections', Buffer.concat([mine, properties, body]))).toBe('accepted')
     const received = (await receiveRaw(connection, 'sections')).toString('hex')
     expect(received).toContain(Buffer.concat([key('x-mine', 0xa3), hex('7100000005')]).toString('hex'))
     expect(received).toContain(Buffer.concat([key('x-list', 0xa3), hex('c00401a10178')]).toString('hex'))
-    expect(received).toContain(Buffer.concat([key('x-opt-sequence-number', 0xa3), hex('810000000000000001')]).toString('hex'))
+    expect(received).toContain(
+      Buffer.concat([key('x-opt-sequence-number', 0xa3), hex('810000000000000001')]).toString('hex'),
+    )
     expect(received).not.toContain(Buffer.concat([key('x-opt-sequence-number', 0xa3), hex('550f')]).toString('hex'))
   })
 
   test('a message in a batch, with sequence and value bodies, keeps its bytes', async () => {
-    const bare = Buffer.concat([properties, applicationProperties(everyType), hex('005376 c0 05 02 7100000001'.replace('c0 05 02', 'c0 07 02')), hex('').subarray(0)])
-    const valid = Buffer.concat([properties, applicationProperties(everyType), hex('005376c00602710000000141')])
+    const first = Buffer.concat([properties, applicationProperties(everyType), hex('005376c00702710000000141')])
     const second = Buffer.concat([properties, hex('00537771fffffffe')])
     const data = (payload: Buffer): Buffer => {
       const head = hex('005375b000000000')
       head.writeUInt32BE(payload.length, 4)
       return Buffer.concat([head, payload])
     }
-    expect(bare.length).toBeGreaterThan(0)
-    expect(await sendRaw(connection, 'batch', Buffer.concat([data(valid), data(second)]), 0x80013700)).toBe('accepted')
-    expect((await receiveRaw(connection, 'batch')).subarray(-valid.length).toString('hex')).toBe(valid.toString('hex'))
-    expect((await receiveRaw(connection, 'batch')).subarray(-second.length).toString('hex')).toBe(second.toString('hex'))
+    expect(await sendRaw(connection, 'batch', Buffer.concat([data(first), data(second)]), 0x80013700)).toBe('accepted')
+    expect((await receiveRaw(connection, 'batch')).subarray(-first.length).toString('hex')).toBe(first.toString('hex'))
+    expect((await receiveRaw(connection, 'batch')).subarray(-second.length).toString('hex')).toBe(
+      second.toString('hex'),
+    )
   })
 
   test('an action changes only what it sets', async () => {
-    const bare = Buffer.concat([properties, applicationProperties(everyType), golden.body])
+    const bare = Buffer.concat([properties, applicationProperties(everyType), body])
     expect(await sendRaw(connection, 'topic', bare)).toBe('accepted')
     const received = (await receiveRaw(connection, 'topic/Subscriptions/acted')).toString('hex')
     expect(received).toContain(properties.toString('hex'))
-    for (const [name, value] of everyType) expect(received).toContain(Buffer.concat([key(name, 0xa1), hex(value)]).toString('hex'))
+    for (const [name, value] of everyType)
+      expect(received).toContain(Buffer.concat([key(name, 0xa1), hex(value)]).toString('hex'))
     expect(received).toContain(Buffer.concat([key('added', 0xa1), key('a', 0xa1)]).toString('hex'))
-    expect(received.endsWith(golden.body.toString('hex'))).toBe(true)
+    expect(received.endsWith(body.toString('hex'))).toBe(true)
   })
 
   test('an event keeps its bytes', async () => {
-    const bare = Buffer.concat([properties, applicationProperties(everyType), golden.body])
+    const bare = Buffer.concat([properties, applicationProperties(everyType), body])
     expect(await sendRaw(connection, 'hub', bare)).toBe('accepted')
     const received = await receiveRaw(connection, 'hub/ConsumerGroups/$Default/Partitions/0')
     expect(received.subarray(-bare.length).toString('hex')).toBe(bare.toString('hex'))
   })
 
   test('a message without properties gets the section with an id, and the rest stays', async () => {
-    const bare = Buffer.concat([applicationProperties([['n', '5407']]), golden.body])
+    const bare = Buffer.concat([applicationProperties([['n', '5407']]), body])
     expect(await sendRaw(connection, 'no-properties', bare)).toBe('accepted')
     const received = await receiveRaw(connection, 'no-properties')
     expect(received.subarray(-bare.length).toString('hex')).toBe(bare.toString('hex'))
@@ -123,12 +185,12 @@ describe('what goes in comes out', () => {
 test.each([
   ['nothing but a number', hex('5407')],
   ['a section that ends too early', hex('005375a0ff01')],
-  ['sections out of order', Buffer.concat([golden.body, properties])],
-  ['two kinds of body', Buffer.concat([golden.body, hex('00537754ff')])],
+  ['sections out of order', Buffer.concat([body, properties])],
+  ['two kinds of body', Buffer.concat([body, hex('00537754ff')])],
   ['an unknown section', hex('0053795407')],
-  ['a map with half an entry', hex('005374c10301a10178'.replace('c103', 'c104'))],
+  ['a map with half an entry', hex('005374c10401a10178')],
   ['a count beyond the data', hex('005374d100000008ffffffff00000000')],
-  ['a list where a map belongs', hex('005374c00301540754'.slice(0, 14))],
+  ['a list where a map belongs', hex('005374c003015407')],
 ])('a malformed message is rejected: %s', async (_, payload) => {
   expect(await sendRaw(connection, 'malformed', payload)).toBe('rejected')
 })

@@ -15,12 +15,18 @@ const layout = {
 }
 
 let namespace: ContractNamespace
-beforeAll(async () => void (namespace = await openNamespace({ ...layout, queues: { ...layout.queues, 'from-topic': {} } })))
+beforeAll(
+  async () => void (namespace = await openNamespace({ ...layout, queues: { ...layout.queues, 'from-topic': {} } })),
+)
 afterAll(() => namespace.close())
 
-const send = (queue: string, body: string) => namespace.client().createSender(namespace.name(queue)).sendMessages({ body })
+const send = (queue: string, body: string) =>
+  namespace.client().createSender(namespace.name(queue)).sendMessages({ body })
 const receive = async (queue: string, max = 5) =>
-  namespace.client().createReceiver(namespace.name(queue), { receiveMode: 'receiveAndDelete' }).receiveMessages(max, { maxWaitTimeInMs: 300 })
+  namespace
+    .client()
+    .createReceiver(namespace.name(queue), { receiveMode: 'receiveAndDelete' })
+    .receiveMessages(max, { maxWaitTimeInMs: 300 })
 
 test('forward-to moves messages on, with the number they first got', async () => {
   await send('target', 'direct')
@@ -33,13 +39,20 @@ test('forward-to moves messages on, with the number they first got', async () =>
 
 test('a queue can forward to a topic, and a subscription to a queue', async () => {
   await send('to-topic', 'x')
-  const subscription = namespace.client().createReceiver(namespace.name('events'), 'sub', { receiveMode: 'receiveAndDelete' })
-  expect((await subscription.receiveMessages(5, { maxWaitTimeInMs: 300 })).map(({ body }) => body as string)).toEqual(['x'])
+  const subscription = namespace
+    .client()
+    .createReceiver(namespace.name('events'), 'sub', { receiveMode: 'receiveAndDelete' })
+  expect((await subscription.receiveMessages(5, { maxWaitTimeInMs: 300 })).map(({ body }) => body as string)).toEqual([
+    'x',
+  ])
   expect((await receive('from-topic')).map(({ body }) => body as string)).toEqual(['x'])
 })
 
 test('a scheduled message is forwarded at its time', async () => {
-  await namespace.client().createSender(namespace.name('late')).scheduleMessages({ body: 'later' }, new Date(namespace.now() + 20_000))
+  await namespace
+    .client()
+    .createSender(namespace.name('late'))
+    .scheduleMessages({ body: 'later' }, new Date(namespace.now() + 20_000))
   expect(await receive('scheduled-target')).toEqual([])
   await namespace.pass(20_000)
   expect((await receive('scheduled-target')).map(({ body }) => body as string)).toEqual(['later'])
@@ -52,5 +65,9 @@ test('forwarded dead letters name the entity that dead-lettered them', async () 
   const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
   await receiver.abandonMessage(message!)
   const [dead] = await receive('graves')
-  expect(dead).toMatchObject({ body: 'bad', deadLetterReason: 'MaxDeliveryCountExceeded', deadLetterSource: namespace.name('failing') })
+  expect(dead).toMatchObject({
+    body: 'bad',
+    deadLetterReason: 'MaxDeliveryCountExceeded',
+    deadLetterSource: namespace.name('failing'),
+  })
 })

@@ -9,7 +9,10 @@ export type Properties = Record<string, string | number | boolean>
 export type Rule = { Name: string; Properties: Record<string, unknown> }
 export type Layout = {
   queues?: Record<string, Properties>
-  topics?: Record<string, { properties?: Properties; subscriptions: Record<string, { properties?: Properties; rules?: Rule[] }> }>
+  topics?: Record<
+    string,
+    { properties?: Properties; subscriptions: Record<string, { properties?: Properties; rules?: Rule[] }> }
+  >
 }
 
 /**
@@ -35,7 +38,8 @@ export const onAzure = azure !== undefined && azure !== ''
 // Short enough that a test of a refusal does not sit through the SDK's 30-second pauses between retries.
 const retryOptions = { maxRetries: 0, timeoutInMs: 20_000 }
 
-export const openNamespace = (layout: Layout): Promise<ContractNamespace> => (onAzure ? openOnAzure(azure ?? '', layout) : openEmulator(layout))
+export const openNamespace = (layout: Layout): Promise<ContractNamespace> =>
+  onAzure ? openOnAzure(azure ?? '', layout) : openEmulator(layout)
 
 export const configOf = (layout: Layout): object => ({
   UserConfig: {
@@ -79,18 +83,25 @@ const openEmulator = async (layout: Layout): Promise<ContractNamespace> => {
 }
 
 const lowerFirst = (properties: Properties): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(properties).map(([key, value]) => [key.charAt(0).toLowerCase() + key.slice(1), value]))
+  Object.fromEntries(
+    Object.entries(properties).map(([key, value]) => [key.charAt(0).toLowerCase() + key.slice(1), value]),
+  )
 
 const openOnAzure = async (connectionString: string, layout: Layout): Promise<ContractNamespace> => {
   const admin = new ServiceBusAdministrationClient(connectionString)
   const prefix = `contract-${randomUUID().slice(0, 8)}-`
   const withForwards = (properties: Properties = {}): Record<string, unknown> => {
     const named = lowerFirst(properties)
-    for (const key of ['forwardTo', 'forwardDeadLetteredMessagesTo']) if (typeof named[key] === 'string') named[key] = prefix + named[key]
+    for (const key of ['forwardTo', 'forwardDeadLetteredMessagesTo'])
+      if (typeof named[key] === 'string') named[key] = prefix + named[key]
     return named
   }
   // Targets of a forward must exist first, so entities that forward are created last.
-  const queues = Object.entries(layout.queues ?? {}).sort(([, a], [, b]) => Number('ForwardTo' in a || 'ForwardDeadLetteredMessagesTo' in a) - Number('ForwardTo' in b || 'ForwardDeadLetteredMessagesTo' in b))
+  const queues = Object.entries(layout.queues ?? {}).sort(
+    ([, a], [, b]) =>
+      Number('ForwardTo' in a || 'ForwardDeadLetteredMessagesTo' in a) -
+      Number('ForwardTo' in b || 'ForwardDeadLetteredMessagesTo' in b),
+  )
   for (const [topic, { properties, subscriptions }] of Object.entries(layout.topics ?? {})) {
     await admin.createTopic(prefix + topic, withForwards(properties))
     for (const [name, subscription] of Object.entries(subscriptions)) {
@@ -138,7 +149,10 @@ export const failureCode = async (promise: Promise<unknown>): Promise<string> =>
 }
 
 /** Polls until the check holds. @throws Error after the deadline */
-export const eventually = async <T>(check: () => Promise<T | undefined | false> | T | undefined | false, deadlineMs = 10_000): Promise<T> => {
+export const eventually = async <T>(
+  check: () => Promise<T | undefined | false> | T | undefined | false,
+  deadlineMs = 10_000,
+): Promise<T> => {
   const until = Date.now() + deadlineMs
   for (;;) {
     const found = await check()

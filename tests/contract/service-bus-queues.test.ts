@@ -6,10 +6,27 @@ import { eventually, failureCode, openNamespace, type ContractNamespace } from '
 // Every test has a queue of its own, so that one test's leftovers cannot reach another.
 const plain = { LockDuration: 'PT30S', MaxDeliveryCount: 10 }
 const queues = {
-  basics: plain, bodies: plain, destructive: plain, abandon: plain, defer: plain, dead: plain, poison: { ...plain, MaxDeliveryCount: 2 },
-  expiry: { ...plain, LockDuration: 'PT5S' }, lost: { ...plain, LockDuration: 'PT5S' }, renew: { ...plain, LockDuration: 'PT5S' },
-  peek: plain, order: plain, closed: plain, drain: plain, sizes: plain, ids: plain, subscribe: plain, disabled: { ...plain, Status: 'Disabled' },
-  'send-off': { ...plain, Status: 'SendDisabled' }, atomic: plain, many: plain,
+  basics: plain,
+  bodies: plain,
+  destructive: plain,
+  abandon: plain,
+  defer: plain,
+  dead: plain,
+  poison: { ...plain, MaxDeliveryCount: 2 },
+  expiry: { ...plain, LockDuration: 'PT5S' },
+  lost: { ...plain, LockDuration: 'PT5S' },
+  renew: { ...plain, LockDuration: 'PT5S' },
+  peek: plain,
+  order: plain,
+  closed: plain,
+  drain: plain,
+  sizes: plain,
+  ids: plain,
+  subscribe: plain,
+  disabled: { ...plain, Status: 'Disabled' },
+  'send-off': { ...plain, Status: 'SendDisabled' },
+  atomic: plain,
+  many: plain,
 }
 
 let namespace: ContractNamespace
@@ -18,7 +35,11 @@ afterAll(() => namespace.close())
 
 const open = (queue: keyof typeof queues, options = {}) => {
   const client = namespace.client()
-  return { client, sender: client.createSender(namespace.name(queue)), receiver: client.createReceiver(namespace.name(queue), options) }
+  return {
+    client,
+    sender: client.createSender(namespace.name(queue)),
+    receiver: client.createReceiver(namespace.name(queue), options),
+  }
 }
 
 const first = (messages: ServiceBusReceivedMessage[]): ServiceBusReceivedMessage => {
@@ -32,13 +53,31 @@ describe('sending and receiving', () => {
     const { sender, receiver } = open('basics')
     const before = Date.now()
     await sender.sendMessages({
-      body: { order: 17 }, messageId: 'm-1', correlationId: 'c-1', subject: 'subject', to: 'to', replyTo: 'reply', contentType: 'application/json',
-      replyToSessionId: 'rs', timeToLive: 60_000, applicationProperties: { text: 'ä', number: 4.5, whole: 7, yes: true, nothing: null },
+      body: { order: 17 },
+      messageId: 'm-1',
+      correlationId: 'c-1',
+      subject: 'subject',
+      to: 'to',
+      replyTo: 'reply',
+      contentType: 'application/json',
+      replyToSessionId: 'rs',
+      timeToLive: 60_000,
+      applicationProperties: { text: 'ä', number: 4.5, whole: 7, yes: true, nothing: null },
     })
     const message = first(await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 }))
     expect(message).toMatchObject({
-      body: { order: 17 }, messageId: 'm-1', correlationId: 'c-1', subject: 'subject', to: 'to', replyTo: 'reply', contentType: 'application/json',
-      replyToSessionId: 'rs', timeToLive: 60_000, deliveryCount: 0, state: 'active', applicationProperties: { text: 'ä', number: 4.5, whole: 7, yes: true, nothing: null },
+      body: { order: 17 },
+      messageId: 'm-1',
+      correlationId: 'c-1',
+      subject: 'subject',
+      to: 'to',
+      replyTo: 'reply',
+      contentType: 'application/json',
+      replyToSessionId: 'rs',
+      timeToLive: 60_000,
+      deliveryCount: 0,
+      state: 'active',
+      applicationProperties: { text: 'ä', number: 4.5, whole: 7, yes: true, nothing: null },
     })
     expect(message.lockToken).toMatch(/^[0-9a-f-]{36}$/)
     expect(message.sequenceNumber?.toNumber()).toBe(1)
@@ -55,8 +94,20 @@ describe('sending and receiving', () => {
     await sender.sendMessages({ body: { a: [1, 'two'] }, bodyType: 'value' } as never)
     await sender.sendMessages({ body: [1, 'two', true], bodyType: 'sequence' } as never)
     const received = await receiver.peekMessages(10)
-    expect(received.map(({ body }) => body as unknown)).toEqual(['text', Buffer.from([1, 2, 255]), null, { a: [1, 'two'] }, [1, 'two', true]])
-    expect(received.map(({ _rawAmqpMessage }) => _rawAmqpMessage.bodyType)).toEqual(['data', 'data', 'data', 'value', 'sequence'])
+    expect(received.map(({ body }) => body as unknown)).toEqual([
+      'text',
+      Buffer.from([1, 2, 255]),
+      null,
+      { a: [1, 'two'] },
+      [1, 'two', true],
+    ])
+    expect(received.map(({ _rawAmqpMessage }) => _rawAmqpMessage.bodyType)).toEqual([
+      'data',
+      'data',
+      'data',
+      'value',
+      'sequence',
+    ])
   })
 
   test('receive-and-delete removes on delivery', async () => {
@@ -79,7 +130,9 @@ describe('sending and receiving', () => {
 
   test('a batch is taken in whole or not at all', async () => {
     const { sender, receiver } = open('atomic')
-    expect(await failureCode(sender.sendMessages([{ body: 'small' }, { body: 'x'.repeat(300 * 1024) }]))).toBe('MessageSizeExceeded')
+    expect(await failureCode(sender.sendMessages([{ body: 'small' }, { body: 'x'.repeat(300 * 1024) }]))).toBe(
+      'MessageSizeExceeded',
+    )
     expect(await receiver.peekMessages(10)).toEqual([])
   })
 
@@ -106,7 +159,10 @@ describe('sending and receiving', () => {
     const seen: number[] = []
     const failures: Error[] = []
     receiver.subscribe(
-      { processMessage: async ({ body }) => void seen.push(body as number), processError: async ({ error }) => void failures.push(error) },
+      {
+        processMessage: async ({ body }) => void seen.push(body as number),
+        processError: async ({ error }) => void failures.push(error),
+      },
       { maxConcurrentCalls: 8 },
     )
     await sender.sendMessages(Array.from({ length: 100 }, (_, index) => ({ body: index })))
@@ -124,7 +180,11 @@ describe('settling', () => {
     const message = first(await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 }))
     await receiver.abandonMessage(message, { changed: 'new', added: 5 })
     const again = first(await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 }))
-    expect(again).toMatchObject({ body: 1, deliveryCount: 1, applicationProperties: { kept: 'k', changed: 'new', added: 5 } })
+    expect(again).toMatchObject({
+      body: 1,
+      deliveryCount: 1,
+      applicationProperties: { kept: 'k', changed: 'new', added: 5 },
+    })
     expect(again.lockToken).not.toBe(message.lockToken)
   })
 
@@ -147,10 +207,19 @@ describe('settling', () => {
     const { client, sender, receiver } = open('dead')
     await sender.sendMessages({ body: 'bad', applicationProperties: { kept: 1 } })
     const message = first(await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 }))
-    await receiver.deadLetterMessage(message, { deadLetterReason: 'unreadable', deadLetterErrorDescription: 'field x', extra: 'e' })
+    await receiver.deadLetterMessage(message, {
+      deadLetterReason: 'unreadable',
+      deadLetterErrorDescription: 'field x',
+      extra: 'e',
+    })
     const graveyard = client.createReceiver(namespace.name('dead'), { subQueueType: 'deadLetter' })
     const dead = first(await graveyard.receiveMessages(1, { maxWaitTimeInMs: 5000 }))
-    expect(dead).toMatchObject({ body: 'bad', deadLetterReason: 'unreadable', deadLetterErrorDescription: 'field x', applicationProperties: { kept: 1, extra: 'e' } })
+    expect(dead).toMatchObject({
+      body: 'bad',
+      deadLetterReason: 'unreadable',
+      deadLetterErrorDescription: 'field x',
+      applicationProperties: { kept: 1, extra: 'e' },
+    })
     expect(dead.sequenceNumber?.toNumber()).toBe(message.sequenceNumber?.toNumber())
     await graveyard.completeMessage(dead)
     expect(await graveyard.peekMessages(1)).toEqual([])
@@ -166,7 +235,10 @@ describe('settling', () => {
     }
     expect(await receiver.receiveMessages(1, { maxWaitTimeInMs: 100 })).toEqual([])
     const graveyard = client.createReceiver(namespace.name('poison'), { subQueueType: 'deadLetter' })
-    expect(first(await graveyard.receiveMessages(1, { maxWaitTimeInMs: 5000 }))).toMatchObject({ body: 'poison', deadLetterReason: 'MaxDeliveryCountExceeded' })
+    expect(first(await graveyard.receiveMessages(1, { maxWaitTimeInMs: 5000 }))).toMatchObject({
+      body: 'poison',
+      deadLetterReason: 'MaxDeliveryCountExceeded',
+    })
   })
 
   test('a message can be settled after its receiver was closed', async () => {
@@ -192,7 +264,10 @@ describe('locks', () => {
     const other = client.createReceiver(namespace.name('expiry'))
     expect(await other.receiveMessages(1, { maxWaitTimeInMs: 100 })).toEqual([])
     await namespace.pass(5000)
-    expect(first(await other.receiveMessages(1, { maxWaitTimeInMs: 5000 }))).toMatchObject({ body: 'slow', deliveryCount: 1 })
+    expect(first(await other.receiveMessages(1, { maxWaitTimeInMs: 5000 }))).toMatchObject({
+      body: 'slow',
+      deliveryCount: 1,
+    })
   })
 
   test('settling or renewing with a lost lock fails with MessageLockLost', async () => {
@@ -233,7 +308,9 @@ describe('peeking and draining', () => {
     expect(await receiver.receiveMessages(10, { maxWaitTimeInMs: 50 })).toEqual([])
     await sender.sendMessages([{ body: 1 }, { body: 2 }])
     const other = client.createReceiver(namespace.name('drain'))
-    expect((await other.receiveMessages(2, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([1, 2])
+    expect((await other.receiveMessages(2, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([
+      1, 2,
+    ])
   })
 
   test('an abandoned message comes before those behind it', async () => {
@@ -242,16 +319,24 @@ describe('peeking and draining', () => {
     const [one, two] = await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })
     await receiver.abandonMessage(two!)
     await receiver.abandonMessage(one!)
-    expect((await receiver.receiveMessages(3, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([1, 2, 3])
+    expect((await receiver.receiveMessages(3, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([
+      1, 2, 3,
+    ])
   })
 })
 
 describe('refusals', () => {
   test('an unknown queue is MessagingEntityNotFound for senders and receivers', async () => {
     const client = namespace.client()
-    expect(await failureCode(client.createSender(`missing-${randomUUID()}`).sendMessages({ body: 1 }))).toBe('MessagingEntityNotFound')
-    expect(await failureCode(client.createReceiver(`missing-${randomUUID()}`).receiveMessages(1, { maxWaitTimeInMs: 100 }))).toBe('MessagingEntityNotFound')
-    expect(await failureCode(client.createReceiver(`missing-${randomUUID()}`).peekMessages(1))).toBe('MessagingEntityNotFound')
+    expect(await failureCode(client.createSender(`missing-${randomUUID()}`).sendMessages({ body: 1 }))).toBe(
+      'MessagingEntityNotFound',
+    )
+    expect(
+      await failureCode(client.createReceiver(`missing-${randomUUID()}`).receiveMessages(1, { maxWaitTimeInMs: 100 })),
+    ).toBe('MessagingEntityNotFound')
+    expect(await failureCode(client.createReceiver(`missing-${randomUUID()}`).peekMessages(1))).toBe(
+      'MessagingEntityNotFound',
+    )
   })
 
   test('a disabled entity is MessagingEntityDisabled', async () => {

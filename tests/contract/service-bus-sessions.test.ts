@@ -2,7 +2,23 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { eventually, failureCode, openNamespace, type ContractNamespace } from './service-bus-namespace.ts'
 
 const session = { RequiresSession: true, LockDuration: 'PT10S', MaxDeliveryCount: 5 }
-const queues = { named: session, next: session, wait: session, timeout: session, locked: session, state: session, expiry: session, fifo: session, close: session, required: session, renew: session, two: session, empty: session, plain: {}, defer: session }
+const queues = {
+  named: session,
+  next: session,
+  wait: session,
+  timeout: session,
+  locked: session,
+  state: session,
+  expiry: session,
+  fifo: session,
+  close: session,
+  required: session,
+  renew: session,
+  two: session,
+  empty: session,
+  plain: {},
+  defer: session,
+}
 
 let namespace: ContractNamespace
 beforeAll(async () => void (namespace = await openNamespace({ queues })))
@@ -16,17 +32,27 @@ const open = (queue: keyof typeof queues) => {
 describe('accepting', () => {
   test('a named session delivers its own messages only', async () => {
     const { client, queue, sender } = open('named')
-    await sender.sendMessages([{ body: 1, sessionId: 'a' }, { body: 2, sessionId: 'b' }, { body: 3, sessionId: 'a' }])
+    await sender.sendMessages([
+      { body: 1, sessionId: 'a' },
+      { body: 2, sessionId: 'b' },
+      { body: 3, sessionId: 'a' },
+    ])
     const receiver = await client.acceptSession(queue, 'a')
     expect(receiver.sessionId).toBe('a')
     expect(receiver.sessionLockedUntilUtc.getTime()).toBeGreaterThan(Date.now())
     const messages = await receiver.receiveMessages(5, { maxWaitTimeInMs: 300 })
-    expect(messages.map(({ body, sessionId }) => [body, sessionId])).toEqual([[1, 'a'], [3, 'a']])
+    expect(messages.map(({ body, sessionId }) => [body, sessionId])).toEqual([
+      [1, 'a'],
+      [3, 'a'],
+    ])
   })
 
   test('the next session is one with messages that nobody holds, the longest waiting first', async () => {
     const { client, queue, sender } = open('next')
-    await sender.sendMessages([{ body: 1, sessionId: 'x' }, { body: 2, sessionId: 'y' }])
+    await sender.sendMessages([
+      { body: 1, sessionId: 'x' },
+      { body: 2, sessionId: 'y' },
+    ])
     const one = await client.acceptNextSession(queue)
     const two = await client.acceptNextSession(queue)
     expect([one.sessionId, two.sessionId]).toEqual(['x', 'y'])
@@ -38,7 +64,9 @@ describe('accepting', () => {
     await sender.sendMessages({ body: 'arrived', sessionId: 'late' })
     const receiver = await accepting
     expect(receiver.sessionId).toBe('late')
-    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as string)).toEqual(['arrived'])
+    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as string)).toEqual([
+      'arrived',
+    ])
   })
 
   test('accepting the next session of none ends in a timeout, and the client goes on working', async () => {
@@ -65,7 +93,9 @@ describe('accepting', () => {
   test('sessions and plain queues are not mixed up', async () => {
     const { client, queue, sender } = open('required')
     await expect(sender.sendMessages({ body: 1 })).rejects.toThrow(/SessionId/)
-    expect(await failureCode(client.createReceiver(queue).receiveMessages(1, { maxWaitTimeInMs: 100 }))).toBe('GeneralError')
+    expect(await failureCode(client.createReceiver(queue).receiveMessages(1, { maxWaitTimeInMs: 100 }))).toBe(
+      'GeneralError',
+    )
     await expect(client.acceptSession(namespace.name('plain'), 's')).rejects.toThrow(/session/i)
   })
 })
@@ -78,7 +108,16 @@ describe('locks and order', () => {
     const [one, two] = await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })
     await receiver.abandonMessage(one!)
     await receiver.completeMessage(two!)
-    expect((await receiver.receiveMessages(4, { maxWaitTimeInMs: 500 })).map(({ body, deliveryCount }) => [body, deliveryCount])).toEqual([[1, 1], [3, 0], [4, 0]])
+    expect(
+      (await receiver.receiveMessages(4, { maxWaitTimeInMs: 500 })).map(({ body, deliveryCount }) => [
+        body,
+        deliveryCount,
+      ]),
+    ).toEqual([
+      [1, 1],
+      [3, 0],
+      [4, 0],
+    ])
   })
 
   test('closing gives the session up at once, and its deliveries do not count', async () => {
@@ -88,7 +127,12 @@ describe('locks and order', () => {
     await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
     await receiver.close()
     const again = await client.acceptNextSession(queue)
-    expect((await again.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body, deliveryCount }) => [body, deliveryCount])).toEqual([[1, 0]])
+    expect(
+      (await again.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body, deliveryCount }) => [
+        body,
+        deliveryCount,
+      ]),
+    ).toEqual([[1, 0]])
   })
 
   test('an expired session lock loses the session: settling fails, others may accept it', async () => {
@@ -100,7 +144,9 @@ describe('locks and order', () => {
     await eventually(() => receiver.isClosed)
     expect(await failureCode(receiver.completeMessage(message!))).toBe('SessionLockLost')
     const other = await namespace.client().acceptNextSession(queue)
-    expect((await other.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ deliveryCount }) => deliveryCount)).toEqual([1])
+    expect(
+      (await other.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ deliveryCount }) => deliveryCount),
+    ).toEqual([1])
   })
 
   test('renewing keeps the session and its messages', async () => {

@@ -3,10 +3,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { failureCode, openNamespace, type ContractNamespace } from './service-bus-namespace.ts'
 
 const queues = {
-  schedule: {}, cancel: {}, 'schedule-order': {}, annotated: {},
-  ttl: { DeadLetteringOnMessageExpiration: true }, 'ttl-drop': {}, 'ttl-default': { DefaultMessageTimeToLive: 'PT10S', DeadLetteringOnMessageExpiration: true },
+  schedule: {},
+  cancel: {},
+  'schedule-order': {},
+  annotated: {},
+  ttl: { DeadLetteringOnMessageExpiration: true },
+  'ttl-drop': {},
+  'ttl-default': { DefaultMessageTimeToLive: 'PT10S', DeadLetteringOnMessageExpiration: true },
   'ttl-locked': { LockDuration: 'PT30S', DeadLetteringOnMessageExpiration: true },
-  duplicates: { RequiresDuplicateDetection: true, DuplicateDetectionHistoryTimeWindow: 'PT20S' }, 'no-duplicates': {},
+  duplicates: { RequiresDuplicateDetection: true, DuplicateDetectionHistoryTimeWindow: 'PT20S' },
+  'no-duplicates': {},
 }
 
 let namespace: ContractNamespace
@@ -16,7 +22,10 @@ afterAll(() => namespace.close())
 const open = (queue: keyof typeof queues, subQueueType?: 'deadLetter') => {
   const client = namespace.client()
   const sub = subQueueType === undefined ? {} : { subQueueType }
-  return { sender: client.createSender(namespace.name(queue)), receiver: client.createReceiver(namespace.name(queue), sub) }
+  return {
+    sender: client.createSender(namespace.name(queue)),
+    receiver: client.createReceiver(namespace.name(queue), sub),
+  }
 }
 const soon = (ms: number): Date => new Date(namespace.now() + ms)
 
@@ -38,7 +47,9 @@ describe('scheduling', () => {
     await sender.sendMessages({ body: 'later', scheduledEnqueueTimeUtc: soon(60_000) })
     expect(await receiver.receiveMessages(1, { maxWaitTimeInMs: 50 })).toEqual([])
     await namespace.pass(60_000)
-    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as string)).toEqual(['later'])
+    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as string)).toEqual([
+      'later',
+    ])
   })
 
   test('scheduled messages come in the order of their times', async () => {
@@ -46,7 +57,10 @@ describe('scheduling', () => {
     await sender.scheduleMessages({ body: 'second' }, soon(40_000))
     await sender.scheduleMessages({ body: 'first' }, soon(20_000))
     await namespace.pass(60_000)
-    expect((await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as string)).toEqual(['first', 'second'])
+    expect((await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as string)).toEqual([
+      'first',
+      'second',
+    ])
   })
 
   test('a cancelled message never appears; cancelling what is not scheduled is MessageNotFound', async () => {
@@ -71,7 +85,10 @@ describe('time to live', () => {
 
   test('elsewhere it disappears', async () => {
     const { sender, receiver } = open('ttl-drop')
-    await sender.sendMessages([{ body: 'old', timeToLive: 5000 }, { body: 'kept', timeToLive: 500_000 }])
+    await sender.sendMessages([
+      { body: 'old', timeToLive: 5000 },
+      { body: 'kept', timeToLive: 500_000 },
+    ])
     await namespace.pass(5000)
     expect((await receiver.peekMessages(5)).map(({ body }) => body as string)).toEqual(['kept'])
     expect(await open('ttl-drop', 'deadLetter').receiver.peekMessages(5)).toEqual([])
@@ -83,12 +100,19 @@ describe('time to live', () => {
     const [message] = await receiver.peekMessages(1)
     expect(message!.timeToLive).toBe(10_000)
     await namespace.pass(10_000)
-    expect((await open('ttl-default', 'deadLetter').receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([1, 2])
+    expect(
+      (await open('ttl-default', 'deadLetter').receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })).map(
+        ({ body }) => body as number,
+      ),
+    ).toEqual([1, 2])
   })
 
   test('a locked message can be completed after its time, and expires when it is abandoned', async () => {
     const { sender, receiver } = open('ttl-locked')
-    await sender.sendMessages([{ body: 1, timeToLive: 5000 }, { body: 2, timeToLive: 5000 }])
+    await sender.sendMessages([
+      { body: 1, timeToLive: 5000 },
+      { body: 2, timeToLive: 5000 },
+    ])
     const [one, two] = await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })
     await namespace.pass(6000)
     await receiver.completeMessage(one!)
@@ -103,16 +127,26 @@ describe('duplicate detection', () => {
     const { sender, receiver } = open('duplicates')
     const messageId = randomUUID()
     await sender.sendMessages({ body: 1, messageId })
-    await sender.sendMessages([{ body: 2, messageId }, { body: 3, messageId: randomUUID() }])
-    expect((await receiver.receiveMessages(3, { maxWaitTimeInMs: 300 })).map(({ body }) => body as number)).toEqual([1, 3])
+    await sender.sendMessages([
+      { body: 2, messageId },
+      { body: 3, messageId: randomUUID() },
+    ])
+    expect((await receiver.receiveMessages(3, { maxWaitTimeInMs: 300 })).map(({ body }) => body as number)).toEqual([
+      1, 3,
+    ])
     await namespace.pass(20_000)
     await sender.sendMessages({ body: 4, messageId })
-    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([4])
+    expect((await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([
+      4,
+    ])
   })
 
   test('without it the same id is taken twice', async () => {
     const { sender, receiver } = open('no-duplicates')
-    await sender.sendMessages([{ body: 1, messageId: 'same' }, { body: 2, messageId: 'same' }])
+    await sender.sendMessages([
+      { body: 1, messageId: 'same' },
+      { body: 2, messageId: 'same' },
+    ])
     expect((await receiver.receiveMessages(2, { maxWaitTimeInMs: 5000 })).length).toBe(2)
   })
 })

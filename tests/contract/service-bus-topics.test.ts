@@ -12,9 +12,31 @@ const layout = {
       subscriptions: {
         all: {},
         cheap: { rules: [{ Name: 'cheap', Properties: sql("price < 10 AND sys.Label = 'offer'") }] },
-        vip: { rules: [{ Name: 'vip', Properties: { FilterType: 'Correlation', CorrelationFilter: { CorrelationId: 'vip', Properties: { tier: 'gold' } } } }] },
-        acted: { rules: [{ Name: 'acted', Properties: sql("kind = 'act'", "SET price = price * 2; REMOVE secret; SET sys.Label = 'acted'") }] },
-        both: { rules: [{ Name: 'one', Properties: sql('price > 0') }, { Name: 'two', Properties: sql('price > 1') }] },
+        vip: {
+          rules: [
+            {
+              Name: 'vip',
+              Properties: {
+                FilterType: 'Correlation',
+                CorrelationFilter: { CorrelationId: 'vip', Properties: { tier: 'gold' } },
+              },
+            },
+          ],
+        },
+        acted: {
+          rules: [
+            {
+              Name: 'acted',
+              Properties: sql("kind = 'act'", "SET price = price * 2; REMOVE secret; SET sys.Label = 'acted'"),
+            },
+          ],
+        },
+        both: {
+          rules: [
+            { Name: 'one', Properties: sql('price > 0') },
+            { Name: 'two', Properties: sql('price > 1') },
+          ],
+        },
       },
     },
     managed: { subscriptions: { sub: {} } },
@@ -30,7 +52,9 @@ beforeAll(async () => void (namespace = await openNamespace(layout)))
 afterAll(() => namespace.close())
 
 const receive = async (topic: string, subscription: string, max = 10, options = {}) => {
-  const receiver = namespace.client().createReceiver(namespace.name(topic), subscription, { receiveMode: 'receiveAndDelete', ...options })
+  const receiver = namespace
+    .client()
+    .createReceiver(namespace.name(topic), subscription, { receiveMode: 'receiveAndDelete', ...options })
   return receiver.receiveMessages(max, { maxWaitTimeInMs: 300 })
 }
 
@@ -44,19 +68,26 @@ describe('rules of the configuration', () => {
       { body: 'almost', correlationId: 'vip', applicationProperties: { tier: 'silver' } },
       { body: 'act', subject: 'old', applicationProperties: { kind: 'act', price: 21, secret: 's', kept: 'k' } },
     ])
-    const bodies = async (subscription: string) => (await receive('events', subscription)).map(({ body }) => body as string)
+    const bodies = async (subscription: string) =>
+      (await receive('events', subscription)).map(({ body }) => body as string)
     expect(await bodies('all')).toEqual(['cheap', 'dear', 'vip', 'almost', 'act'])
     expect(await bodies('cheap')).toEqual(['cheap'])
     expect(await bodies('vip')).toEqual(['vip'])
     expect(await bodies('both')).toEqual(['cheap', 'dear', 'act'])
     const [acted] = await receive('events', 'acted')
-    expect(acted).toMatchObject({ body: 'act', subject: 'acted', applicationProperties: { kind: 'act', price: 42, kept: 'k' } })
+    expect(acted).toMatchObject({
+      body: 'act',
+      subject: 'acted',
+      applicationProperties: { kind: 'act', price: 42, kept: 'k' },
+    })
     expect(acted!.applicationProperties).not.toHaveProperty('secret')
   })
 
   test('sequence numbers are the subscription’s own, the topic’s is kept beside', async () => {
     const client = namespace.client()
-    await client.createSender(namespace.name('events')).sendMessages({ body: 'x', subject: 'offer', applicationProperties: { price: 1 } })
+    await client
+      .createSender(namespace.name('events'))
+      .sendMessages({ body: 'x', subject: 'offer', applicationProperties: { price: 1 } })
     const [message] = await receive('events', 'cheap')
     expect(message!.sequenceNumber!.toNumber()).toBe(2)
     expect(Number(message!.enqueuedSequenceNumber)).toBeGreaterThan(2)
@@ -76,10 +107,16 @@ describe('rules of the configuration', () => {
 
   test('what a session subscription cannot take is dead-lettered there', async () => {
     const client = namespace.client()
-    await client.createSender(namespace.name('sessions')).sendMessages([{ body: 'lost' }, { body: 'kept', sessionId: 's' }])
+    await client
+      .createSender(namespace.name('sessions'))
+      .sendMessages([{ body: 'lost' }, { body: 'kept', sessionId: 's' }])
     const session = await client.acceptSession(namespace.name('sessions'), 'sub', 's')
-    expect((await session.receiveMessages(2, { maxWaitTimeInMs: 300 })).map(({ body }) => body as string)).toEqual(['kept'])
-    expect((await receive('sessions', 'sub', 5, { subQueueType: 'deadLetter' })).map(({ body }) => body as string)).toEqual(['lost'])
+    expect((await session.receiveMessages(2, { maxWaitTimeInMs: 300 })).map(({ body }) => body as string)).toEqual([
+      'kept',
+    ])
+    expect(
+      (await receive('sessions', 'sub', 5, { subQueueType: 'deadLetter' })).map(({ body }) => body as string),
+    ).toEqual(['lost'])
   })
 })
 
@@ -112,7 +149,9 @@ describe('rule management', () => {
 
   test('a name can be taken once, a missing rule cannot be removed, a bad expression is refused with its position', async () => {
     const rules = namespace.client().createRuleManager(namespace.name('events'), 'all')
-    expect(await failureCode(rules.createRule('$Default', { sqlExpression: '1=1' }))).toBe('MessagingEntityAlreadyExists')
+    expect(await failureCode(rules.createRule('$Default', { sqlExpression: '1=1' }))).toBe(
+      'MessagingEntityAlreadyExists',
+    )
     expect(await failureCode(rules.deleteRule('missing'))).toBe('MessagingEntityNotFound')
     await expect(rules.createRule('bad', { sqlExpression: 'price = = 3' })).rejects.toThrow(/column 9/)
   })
@@ -121,13 +160,23 @@ describe('rule management', () => {
 describe('refusals', () => {
   test('a topic cannot be received from, a subscription not be sent to', async () => {
     const client = namespace.client()
-    expect(await failureCode(client.createReceiver(namespace.name('events')).receiveMessages(1, { maxWaitTimeInMs: 100 }))).toBe('GeneralError')
-    expect(await failureCode(client.createSender(`${namespace.name('events')}/Subscriptions/all`).sendMessages({ body: 1 }))).toBe('GeneralError')
+    expect(
+      await failureCode(client.createReceiver(namespace.name('events')).receiveMessages(1, { maxWaitTimeInMs: 100 })),
+    ).toBe('GeneralError')
+    expect(
+      await failureCode(client.createSender(`${namespace.name('events')}/Subscriptions/all`).sendMessages({ body: 1 })),
+    ).toBe('GeneralError')
   })
 
   test('an unknown subscription is MessagingEntityNotFound, a disabled topic MessagingEntityDisabled', async () => {
     const client = namespace.client()
-    expect(await failureCode(client.createReceiver(namespace.name('events'), 'missing').receiveMessages(1, { maxWaitTimeInMs: 100 }))).toBe('MessagingEntityNotFound')
-    expect(await failureCode(client.createSender(namespace.name('disabled')).sendMessages({ body: 1 }))).toBe('MessagingEntityDisabled')
+    expect(
+      await failureCode(
+        client.createReceiver(namespace.name('events'), 'missing').receiveMessages(1, { maxWaitTimeInMs: 100 }),
+      ),
+    ).toBe('MessagingEntityNotFound')
+    expect(await failureCode(client.createSender(namespace.name('disabled')).sendMessages({ body: 1 }))).toBe(
+      'MessagingEntityDisabled',
+    )
   })
 })

@@ -13,21 +13,24 @@ beforeEach(async () => {
   fixture = await LedgerFixture.over(stores)
   ledger = fixture.worker()
 })
-afterEach(() => fixture.close())
+afterEach(async () => {
+  await stores.heal()
+  await fixture.close()
+})
 afterAll(() => stores.stop())
 
-/** Moves the clock on until the promise has settled, as waits between tries need it. */
-async function inTime<T>(promise: Promise<T>, ms = 60_000): Promise<T> {
-  let settled = false
-  const done = promise.finally(() => (settled = true))
+/** Moves the clock on until the promise has settled, as the waits between tries need it. */
+async function inTime<T>(promise: Promise<T>): Promise<T> {
+  const state = { settled: false }
+  const done = promise.finally(() => (state.settled = true))
   done.catch(() => undefined)
-  for (let passed = 0; !settled && passed < ms; passed += 100) await fixture.clock.advance(100)
+  for (let passedMs = 0; !state.settled && passedMs < 60_000; passedMs += 100) await fixture.clock.advance(100)
   return done
 }
 
 const lostAnswer = (method: string) =>
-  stores.fault({ fault: 'drop', phase: 'response', method, path: '/docs', count: 1 })
-const away = (method: string, count: number) => stores.fault({ fault: 'unavailable', method, path: '/docs', count })
+  stores.fault({ type: 'drop', phase: 'response', method, path: '/docs', count: 1 })
+const away = (method: string, count: number) => stores.fault({ type: 'unavailable', method, path: '/docs', count })
 
 describe('an answer of Cosmos that got lost', () => {
   it('to accept: the caller asks again with the same key and finds its request', async () => {
@@ -66,7 +69,7 @@ describe('an answer of Cosmos that got lost', () => {
 })
 
 describe('while Cosmos is away', () => {
-  it('finish goes on trying, and the owner goes on beating', async () => {
+  it('finish goes on trying and aborts nothing', async () => {
     const claim = held(await ledger.claim(fixture.claimInput(arrival())))
     await away('PATCH', 6)
     expect(await inTime(ledger.finish(claim, { status: 'succeeded' }))).toMatchObject({ status: 'succeeded' })

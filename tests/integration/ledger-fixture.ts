@@ -10,6 +10,7 @@ import {
   type Ledger,
   type LedgerOptions,
   type Row,
+  type SweeperOptions,
 } from '@sluice/ledger'
 import { ManualClock } from '@sluice/resilience'
 import type { Blobs, Cosmos } from '@sluice/storage'
@@ -69,7 +70,7 @@ export class LedgerFixture {
     return ledger
   }
 
-  sweeper(ledger: Ledger, over: { resend?: (row: Row) => Promise<void>; publish?: (row: Row) => Promise<void> } = {}) {
+  sweeper(ledger: Pick<Ledger, 'sweeping'>, over: Partial<SweeperOptions> = {}) {
     const resent: Row[] = []
     const published: Row[] = []
     const sweeper = createSweeper({
@@ -78,8 +79,9 @@ export class LedgerFixture {
       logger,
       intervalMs: 1_000,
       leaseMs,
-      resend: over.resend ?? (async (row) => void resent.push(row)),
-      publish: over.publish ?? (async (row) => void published.push(row)),
+      resend: async (row) => void resent.push(row),
+      publish: async (row) => void published.push(row),
+      ...over,
     })
     return { ...sweeper, resent, published }
   }

@@ -39,9 +39,7 @@ class World {
 
   worker(resend?: (row: Row) => Promise<void>): Worker {
     const ledger = this.fixture.worker()
-    // Flips have no part in the races, and the SDK's bulk executor takes a second of real time.
-    const unflipped = { ...ledger, markPublished: () => {} }
-    return { ledger, claims: [], sweeper: this.fixture.sweeper(unflipped, resend === undefined ? {} : { resend }) }
+    return { ledger, claims: [], sweeper: this.fixture.sweeper(ledger, resend === undefined ? {} : { resend }) }
   }
 
   async act(name: number, action: Action, id: number): Promise<void> {

@@ -106,7 +106,6 @@ describe('a row that moves', () => {
     await sweeper.sweepOnce()
     const { sweeping } = ledger
     const blind = fixture.sweeper({
-      ...ledger,
       sweeping: {
         ...sweeping,
         unsettled: (() => {
@@ -143,6 +142,17 @@ describe('a deadline', () => {
       { id: row.id, status: 'expired', result: { error: { code: 'deadline_exceeded' } } },
     ])
     expect(await ledger.claim(fixture.claimInput(input))).toMatchObject({ kind: 'finished' })
+  })
+
+  it('is left to others by a machine whose clock is off', async () => {
+    const { row } = await ledger.accept(arrival({ line: inOneMinute() }))
+    let trusted = false
+    const doubtful = fixture.sweeper(ledger, { clockTrusted: () => trusted })
+    await fixture.clock.advance(60_000)
+    expect(await doubtful.sweepOnce()).toBe(0)
+    trusted = true
+    expect(await doubtful.sweepOnce()).toBe(1)
+    expect(await fixture.row(ledger, row)).toMatchObject({ status: 'expired' })
   })
 
   it('does not end a request that runs', async () => {

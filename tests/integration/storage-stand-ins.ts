@@ -46,12 +46,15 @@ export interface StandIns {
   database(): Promise<Cosmos>
   /** What the next requests to Cosmos meet; see the emulator's control API. */
   fault(fault: object): Promise<void>
+  /** Ends every fault. */
+  heal(): Promise<void>
   stop(): Promise<void>
 }
 
 /** A Cosmos emulator and Azurite. */
 export async function startStorage(): Promise<StandIns> {
   const [emulator, azurite] = await Promise.all([startCosmosEmulator({}), startAzurite()])
+  const faults = new URL('/_control/faults', emulator.endpoint)
   const opened: Cosmos[] = []
   const blobs = connectBlobs({ connectionString: azurite.connectionString, container: 'sluice' })
   await blobs.provision()
@@ -65,13 +68,15 @@ export async function startStorage(): Promise<StandIns> {
       return cosmos
     },
     fault: async (fault) => {
-      const body = JSON.stringify(fault)
-      const answer = await fetch(`${emulator.endpoint}/_control/faults`.replace(/([^:])\/\//, '$1/'), {
+      const answer = await fetch(faults, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body,
+        body: JSON.stringify(fault),
       })
-      if (!answer.ok) throw new Error(`the emulator refused ${body}: ${answer.status} ${await answer.text()}`)
+      if (!answer.ok) throw new Error(`the emulator refused a fault: ${answer.status} ${await answer.text()}`)
+    },
+    heal: async () => {
+      await fetch(faults, { method: 'DELETE' })
     },
     stop: async () => {
       await Promise.all(opened.map((one) => one.close()))

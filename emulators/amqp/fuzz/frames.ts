@@ -12,7 +12,13 @@ export const seededDraw = (seed: number): Draw => {
 }
 
 const header = (protocol: number): Buffer => Buffer.from([0x41, 0x4d, 0x51, 0x50, protocol, 1, 0, 0])
-const uint = (value: number): number[] => [0x70, (value >>> 24) & 255, (value >>> 16) & 255, (value >>> 8) & 255, value & 255]
+const uint = (value: number): number[] => [
+  0x70,
+  (value >>> 24) & 255,
+  (value >>> 16) & 255,
+  (value >>> 8) & 255,
+  value & 255,
+]
 const text = (value: string, code = 0xa1): number[] => [code, value.length, ...Buffer.from(value)]
 const nil = [0x40]
 
@@ -33,8 +39,16 @@ const terminus = (code: number, address: string, filter: number[] = nil): number
   described(code, list([text(address), nil, nil, nil, nil, nil, nil, filter]))
 const attach = (name: string, handle: number, receives: boolean, address: string, filter?: number[]): Buffer =>
   frame(0x12, [
-    text(name), uint(handle), receives ? yes : no, nil, nil,
-    terminus(0x28, receives ? address : 'client', filter), terminus(0x29, receives ? 'client' : address), nil, nil, uint(0),
+    text(name),
+    uint(handle),
+    receives ? yes : no,
+    nil,
+    nil,
+    terminus(0x28, receives ? address : 'client', filter),
+    terminus(0x29, receives ? 'client' : address),
+    nil,
+    nil,
+    uint(0),
   ])
 const message = [
   ...described(0x70, list([yes, [0x50, 4], uint(60_000)])),
@@ -93,9 +107,17 @@ export const mutate = (original: Buffer, draw: Draw): Buffer => {
   if (kind === 1) frame[at(0)] = Math.floor(draw() * 256)
   else if (kind === 2) return refit(frame.subarray(0, at(8)))
   else if (kind === 3) frame.writeUInt32BE(Math.floor(draw() * 0xffffffff), 0)
-  else if (kind === 4) return refit(Buffer.concat([frame, Buffer.from(Array.from({ length: Math.floor(draw() * 64) }, () => Math.floor(draw() * 256)))]))
-  else if (kind === 5) for (let times = 0; times < 4; times++) frame[at(8)] = hostileBytes[Math.floor(draw() * hostileBytes.length)] ?? 0
-  else if (kind === 6 && frame.length > 16) frame.writeUInt32BE(Math.floor(draw() * 0xffffffff), at(8) - 4 > 8 ? Math.min(at(8), frame.length - 4) : 8)
+  else if (kind === 4)
+    return refit(
+      Buffer.concat([
+        frame,
+        Buffer.from(Array.from({ length: Math.floor(draw() * 64) }, () => Math.floor(draw() * 256))),
+      ]),
+    )
+  else if (kind === 5)
+    for (let times = 0; times < 4; times++) frame[at(8)] = hostileBytes[Math.floor(draw() * hostileBytes.length)] ?? 0
+  else if (kind === 6 && frame.length > 16)
+    frame.writeUInt32BE(Math.floor(draw() * 0xffffffff), at(8) - 4 > 8 ? Math.min(at(8), frame.length - 4) : 8)
   else frame[at(8)] = (frame[at(8)] ?? 0) ^ (1 << Math.floor(draw() * 8))
   return frame
 }

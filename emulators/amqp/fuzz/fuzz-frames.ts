@@ -10,7 +10,9 @@ import { parseArgs } from 'node:util'
 import rhea from 'rhea'
 import { mutate, seededDraw, validFrames, type Draw } from './frames.ts'
 
-const { values } = parseArgs({ options: { frames: { type: 'string', default: '100000' }, seed: { type: 'string', default: '20261121' } } })
+const { values } = parseArgs({
+  options: { frames: { type: 'string', default: '100000' }, seed: { type: 'string', default: '20261121' } },
+})
 const wanted = Number(values.frames)
 const seed = Number(values.seed)
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
@@ -57,7 +59,10 @@ const checkAlive = async (port: number): Promise<void> => {
   await once(connection, 'connection_close', { signal: AbortSignal.timeout(10_000) })
 }
 
-const emulator = spawn(process.execPath, [main, '--service-bus-config', config], { stdio: ['pipe', 'pipe', process.env.FUZZ_LOG ? 'inherit' : 'ignore'], env: { ...process.env, EXIT_WITH_PARENT: '1' } })
+const emulator = spawn(process.execPath, [main, '--service-bus-config', config], {
+  stdio: ['pipe', 'pipe', process.env.FUZZ_LOG ? 'inherit' : 'ignore'],
+  env: { ...process.env, EXIT_WITH_PARENT: '1' },
+})
 const [line] = (await once(createInterface(emulator.stdout), 'line')) as [string]
 const { port, control } = JSON.parse(line) as { port: number; control: string }
 const draw = seededDraw(seed)
@@ -74,6 +79,8 @@ while (frames < wanted) {
 const survived = emulator.exitCode === null && emulator.signalCode === null
 const state = survived ? ((await (await fetch(`${control}/state`)).json()) as { connections: number }) : undefined
 const seconds = Math.round((performance.now() - startedAt) / 1000)
-process.stdout.write(`${JSON.stringify({ seed, frames, connections, survived, openConnections: state?.connections, seconds })}\n`)
+process.stdout.write(
+  `${JSON.stringify({ seed, frames, connections, survived, openConnections: state?.connections, seconds })}\n`,
+)
 emulator.kill('SIGTERM')
 process.exitCode = survived && frames >= wanted ? 0 : 1

@@ -62,7 +62,11 @@ export class Broker {
       })),
       eventHubs: this.#eventHubs.hubs.map(({ name, partitions }) => ({
         name,
-        partitions: partitions.map((partition) => ({ id: partition.id, begin: partition.properties.begin, last: partition.properties.last?.sequenceNumber ?? -1 })),
+        partitions: partitions.map((partition) => ({
+          id: partition.id,
+          begin: partition.properties.begin,
+          last: partition.properties.last?.sequenceNumber ?? -1,
+        })),
       })),
     }
   }
@@ -91,7 +95,11 @@ export class Broker {
       },
       sessionState: ({ entity, sessionId, state }) => namespace.restoreSessionState(entity, sessionId, state),
       duplicate: (entity, messageId, untilMs) => namespace.restoreDuplicate(entity, messageId, untilMs),
-      rules: (entity, rules) => namespace.restoreRules(entity, rules.map(({ definition }) => definition)),
+      rules: (entity, rules) =>
+        namespace.restoreRules(
+          entity,
+          rules.map(({ definition }) => definition),
+        ),
       event: (partition, event) => eventHubs.restoreEvent(partition, event),
     })
   }

@@ -89,7 +89,10 @@ export const startAmqpEmulator = async (options: AmqpEmulatorOptions = {}): Prom
   }
 }
 
-const apply = (request: FaultRequest, { server, broker, faults }: { server: AmqpServer; broker: Broker; faults: FaultPlan }): unknown => {
+const apply = (
+  request: FaultRequest,
+  { server, broker, faults }: { server: AmqpServer; broker: Broker; faults: FaultPlan },
+): unknown => {
   if (request.kind === 'drop-connections') return { dropped: server.dropConnections() }
   if (request.kind === 'lose-locks') return { lost: broker.loseLocks(request.entity) }
   faults.add(request)

@@ -43,70 +43,75 @@ local function timeAt(log, index)
   if entry then return (parse(entry)) end
 end
 
+local function whole(number) return string.format('%.0f', number) end
+
 local time = clock()
 local epoch = tonumber(redis.call('GET', KEYS[1]) or nil)
 
 local function forget()
   epoch = time
-  redis.call('SET', KEYS[1], string.format('%.0f', epoch))
+  redis.call('SET', KEYS[1], whole(epoch))
 end
 
 -- An epoch or a grant beyond the present means that the clock was set back by more than a window: what is known is void.
 if not epoch or epoch > time + tokenWindow then forget() end
 
--- Takes what has left the window off the log. Chunks bound the work of one reply, not of the whole: each entry is
--- removed once.
+-- Takes what has left the window off the log. Usually that is an entry or two, after a pause it may be thousands: the
+-- chunks grow, so that neither costs much.
 local function expire(w)
-  local head = timeAt(w.log, 0)
+  local head, chunk = timeAt(w.log, 0), 4
   while head and head + tokenWindow <= w.now do
     local gone = 0
-    for _, entry in ipairs(redis.call('LRANGE', w.log, 0, 63)) do
+    for _, entry in ipairs(redis.call('LRANGE', w.log, 0, chunk - 1)) do
       local at, tokens = parse(entry)
       if at + tokenWindow > w.now then break end
       gone, w.sum, w.changed = gone + 1, w.sum - tokens, true
     end
     redis.call('LTRIM', w.log, gone, -1)
-    head = timeAt(w.log, 0)
+    head, chunk = timeAt(w.log, 0), 64
   end
 end
 
 local function open(index)
   local w = { state = KEYS[2 * index], log = KEYS[2 * index + 1], now = max(time, epoch) }
-  local newest = timeAt(w.log, -1)
-  local void = newest and newest > time + tokenWindow
+  local state = redis.call('HMGET', w.state, 'epoch', 'sum', 'newest', 'cool', 'kept', 'unseen', 'measured')
+  local newest = tonumber(state[3] or nil) or 0
+  local void = newest > time + tokenWindow
   if void then forget() end
-  local state = redis.call('HMGET', w.state, 'epoch', 'sum', 'cool', 'unseen', 'measured')
   if void or tonumber(state[1] or nil) ~= epoch then
-    if state[1] or newest then redis.call('DEL', w.state, w.log) end
-    w.sum, w.cool, w.count, w.changed = 0, 0, 0, true
+    redis.call('DEL', w.state, w.log)
+    w.sum, w.newest, w.cool, w.kept, w.count, w.changed = 0, 0, 0, 0, 0, true
     return w
   end
-  w.sum, w.cool = tonumber(state[2]), tonumber(state[3])
-  w.unseen, w.measured = tonumber(state[4] or nil), tonumber(state[5] or nil)
+  w.sum, w.newest, w.cool, w.kept = tonumber(state[2]), newest, tonumber(state[4]), tonumber(state[5])
+  w.unseen, w.measured = tonumber(state[6] or nil), tonumber(state[7] or nil)
   -- A clock that was set back a little stands still instead: going back would let grants leave too late, and a log out
   -- of order would let them leave too early.
-  w.now = max(time, epoch, newest or 0)
-  if newest and newest + tokenWindow <= w.now then
-    redis.call('DEL', w.log)
-    w.sum, w.changed = 0, true
-  elseif newest then
+  w.now = max(w.now, newest)
+  if newest + tokenWindow <= w.now then
+    if w.sum > 0 then redis.call('DEL', w.log) end
+    w.sum, w.count = 0, 0
+  else
     expire(w)
+    w.count = redis.call('LLEN', w.log)
   end
-  w.count = redis.call('LLEN', w.log)
   return w
 end
 
 local function save(w)
-  redis.call('HSET', w.state, 'epoch', string.format('%.0f', epoch), 'sum', w.sum, 'cool', string.format('%.0f', w.cool))
-  -- An idle deployment's state equals none at all once its window is empty.
-  local ttl = 2 * tokenWindow + max(0, w.cool - w.now)
-  redis.call('PEXPIRE', w.state, ttl)
-  redis.call('PEXPIRE', w.log, ttl)
+  redis.call('HSET', w.state, 'epoch', whole(epoch), 'sum', w.sum, 'newest', whole(w.newest), 'cool', whole(w.cool))
+  -- Kept for as long as it differs from none at all, and renewed once a window only: it costs as much as the rest.
+  local needed = max(w.now, w.cool) + 2 * tokenWindow
+  if w.kept < needed then
+    redis.call('HSET', w.state, 'kept', whole(needed + tokenWindow))
+    redis.call('PEXPIRE', w.state, needed + tokenWindow - time)
+    redis.call('PEXPIRE', w.log, needed + tokenWindow - time)
+  end
 end
 
 local function add(w, tokens)
-  redis.call('RPUSH', w.log, string.format('%.0f:%.0f', w.now, tokens))
-  w.sum, w.count = w.sum + tokens, w.count + 1
+  redis.call('RPUSH', w.log, whole(w.now) .. ':' .. whole(tokens))
+  w.sum, w.count, w.newest = w.sum + tokens, w.count + 1, w.now
 end
 
 local function unseenAt(w, limit, at)
@@ -125,9 +130,9 @@ local function tokensFit(w, tokens, limit)
   if tokens > limit then return never end
   local room = limit - w.sum - tokens
   if room >= unseenAt(w, limit, w.now) then return w.now end
-  local reached, index = w.now, 0
+  local reached, index, size = w.now, 0, 4
   while true do
-    local chunk = redis.call('LRANGE', w.log, index, index + 63)
+    local chunk = redis.call('LRANGE', w.log, index, index + size - 1)
     for _, entry in ipairs(chunk) do
       local at, spent = parse(entry)
       local leaves = at + tokenWindow
@@ -137,8 +142,8 @@ local function tokensFit(w, tokens, limit)
       end
       reached, room = leaves, room + spent
     end
-    if #chunk < 64 then return max(reached, unseenFits(w, limit, room)) end
-    index = index + 64
+    if #chunk < size then return max(reached, unseenFits(w, limit, room)) end
+    index, size = index + size, 64
   end
 end
 
@@ -177,7 +182,7 @@ end
 
 local function assume(w, unseen, measured)
   w.unseen, w.measured, w.changed = unseen, measured, true
-  redis.call('HSET', w.state, 'unseen', string.format('%.0f', unseen), 'measured', string.format('%.0f', measured))
+  redis.call('HSET', w.state, 'unseen', whole(unseen), 'measured', whole(measured))
 end
 
 local function cool()

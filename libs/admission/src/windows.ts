@@ -1,6 +1,6 @@
 // A provider may count in whole seconds, so that what is a minute old leaves its window up to a second later; a second
 // of 61 costs 1.6 % of a quota, which is less than what a 429 costs.
-const tokenWindowMs = 60_040
+const tokenWindowMs = 61_000
 
 // Grants reach the provider with unequal delays: two that are a second apart here may arrive closer together. The
 // margin is what the delays of a warm connection differ by; a longer one would cost throughput in the shortest window.

@@ -82,7 +82,8 @@ export class HeldClaim implements Claim {
     const { rows, clock, beatMs, logger } = this.#context
     let nextMs = beatMs
     try {
-      const outcome = await rows.patch(beatPatch(this.row, this.fence, clock.now()))
+      // A beat that hangs must fail in time for another one within the lease.
+      const outcome = await rows.patch(beatPatch(this.row, this.fence, clock.now()), AbortSignal.timeout(beatMs))
       if (outcome.kind !== 'patched') {
         if (this.#state === 'held') this.lost()
       } else if (outcome.row.status === 'cancel_requested' && this.#state === 'held') {

@@ -6,7 +6,7 @@ import { isHeld, isUnowned, type Row } from './row.ts'
 import { Sightings } from './sightings.ts'
 
 export interface SweeperOptions {
-  ledger: Pick<Ledger, 'sweeping' | 'markPublished'>
+  ledger: Pick<Ledger, 'sweeping'>
   clock: Clock
   logger: Logger
   intervalMs: number
@@ -14,8 +14,10 @@ export interface SweeperOptions {
   leaseMs: number
   /** Sends the row's line to its lane again; see `lineOf`. */
   resend: (row: Row) => Promise<void>
-  /** Publishes the terminal row's event; the sweeper marks it as published afterwards. */
+  /** Publishes the terminal row's event and marks it as published; see `createOutbox`. */
   publish: (row: Row) => Promise<void>
+  /** False while this machine's wall clock is off: then the deadlines are left to other machines' sweepers. */
+  clockTrusted?: () => boolean
 }
 
 export interface Sweeper {
@@ -43,8 +45,8 @@ const maxDoublings = 6
  * begins with a patch that only one of them gets through. A row that changed hands in between is simply left alone.
  */
 export function createSweeper(options: SweeperOptions): Sweeper {
-  const { ledger, clock, logger, intervalMs, leaseMs, resend, publish } = options
-  const { sweeping } = ledger
+  const { clock, logger, intervalMs, leaseMs, resend, publish, clockTrusted = () => true } = options
+  const { sweeping } = options.ledger
   const sightings = new Sightings(maxSightings)
   let after: Observed | undefined
   let timer: Timer | undefined
@@ -79,7 +81,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     const due = page.filter((row) => isDue(row, sightings.stoodStillMs(row, nowMs)))
     let moved = 0
     const lane = async () => {
-      for (let row = due.shift(); row !== undefined; row = due.shift()) {
+      for (let row = due.shift(); row !== undefined && !stopping.signal.aborted; row = due.shift()) {
         if (await act(row)) moved++
       }
     }
@@ -95,7 +97,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   }
 
   const isExpired = ({ status, deadline }: Observed): boolean =>
-    isUnowned(status) && deadline !== undefined && Date.parse(deadline) <= clock.now()
+    isUnowned(status) && deadline !== undefined && Date.parse(deadline) <= clock.now() && clockTrusted()
 
   /** @returns whether this sweeper moved the row */
   async function act(seen: Observed): Promise<boolean> {
@@ -104,12 +106,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       const row = await move(seen)
       if (row === undefined) return false
       logger.info({ requestId, tenant, from: status, to: row.status }, 'swept')
-      if (isTerminal(row.status)) {
-        await publish(row)
-        ledger.markPublished(row)
-      } else {
-        await resend(row)
-      }
+      await (isTerminal(row.status) ? publish(row) : resend(row))
       return true
     } catch (err) {
       // Whatever step failed, the row stands still again and its turn comes again.

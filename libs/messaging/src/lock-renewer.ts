@@ -89,6 +89,7 @@ export class LockRenewer {
   async #renew(kept: Kept): Promise<void> {
     const startMs = this.#clock.monotonic()
     const budgetMs = Math.min(renewDeadlineMs, kept.expiresAtMs - startMs)
+    if (budgetMs <= 0) return this.#lose(kept, noAnswer())
     try {
       const remainingMs = await withDeadline(budgetMs, undefined, () => kept.renew(), noAnswer, this.#clock)
       if (kept.released) return

@@ -1,7 +1,7 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
 import type { Slot, SlotPool } from '@sluice/resilience'
-import { followCredit } from './follow-credit.ts'
 import type { ServiceBus } from './service-bus.ts'
+import { followLink } from './streaming-internals.ts'
 
 /** Where to receive from. */
 export type ReceiveSource = { queue: string } | { topic: string; subscription: string }
@@ -19,7 +19,10 @@ interface ReceiveLinkOptions {
   pool: SlotPool
   /** Gets each message with the slot that was taken for it. Must not throw. */
   deliver(message: ServiceBusReceivedMessage, slot: Slot): void
+  /** The broker does not let this link receive; it is tried again. */
   failed(error: Error): void
+  /** There is a link, the first one or one after a reconnect. */
+  attached(): void
 }
 
 /**
@@ -52,7 +55,8 @@ export class ReceiveLink {
       },
       { autoCompleteMessages: false, abortSignal: stop.signal },
     )
-    this.#open = { stop, subscription, topUp: followCredit(receiver, () => this.#slots.length) }
+    const follower = { wantedCredit: () => this.#slots.length, attached: () => this.#options.attached() }
+    this.#open = { stop, subscription, topUp: followLink(receiver, follower) }
     this.#refill()
   }
 

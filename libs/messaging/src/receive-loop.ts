@@ -13,6 +13,7 @@ import { runHandler } from './run-handler.ts'
 import type { ServiceBus } from './service-bus.ts'
 import { settle } from './settle.ts'
 import { retry, type Settlement, settlementOf, type Untouched } from './settlement.ts'
+import { forgetLostLink } from './streaming-internals.ts'
 import { translateServiceBus } from './translate-error.ts'
 
 export type ReceiveLoopOptions = ReceiveSource & {
@@ -67,7 +68,7 @@ export class ReceiveLoop {
   readonly #renewer: LockRenewer
   readonly #lockDuration = new LockDuration()
   readonly #outage: Outage
-  readonly #inFlight = new Set<Promise<void>>()
+  readonly #inFlight = new Map<ServiceBusReceivedMessage, Promise<void>>()
   readonly #handlers = new Set<AbortController>()
   readonly #draining = new AbortController()
   #held = 0
@@ -88,6 +89,7 @@ export class ReceiveLoop {
       pool,
       deliver: (message, slot) => this.#deliver(message, slot),
       failed: (error) => this.#outage.failed(error),
+      attached: () => this.#attached(),
     })
   }
 
@@ -125,9 +127,10 @@ export class ReceiveLoop {
 
   async #drain(deadlineMs: number): Promise<void> {
     this.#enter('draining', 'starting', 'running', 'paused')
-    this.#draining.abort()
     const endMs = this.#clock.monotonic() + deadlineMs
     await this.#suspend()
+    // Not before the credit is back: what is given back would be delivered to this loop again.
+    this.#draining.abort()
     if (!(await this.#idleWithin(endMs - this.#clock.monotonic()))) {
       const reason = new AppError('shutting_down', 'the deadline of the drain has passed')
       for (const handler of this.#handlers) handler.abort(reason)
@@ -135,7 +138,6 @@ export class ReceiveLoop {
       if (!idle) this.#logger.warn({ inFlight: this.#inFlight.size }, 'stopped with deliveries in flight')
     }
     this.#renewer.stop()
-    this.#outage.close()
     await this.#bounded(() => Promise.all([this.#link.close(), this.#settler.close()]))
     this.#enter('stopped', 'draining')
   }
@@ -148,23 +150,27 @@ export class ReceiveLoop {
     return true
   }
 
+  #attached(): void {
+    this.#outage.over()
+    for (const message of this.#inFlight.keys()) forgetLostLink(message)
+  }
+
   #deliver(message: ServiceBusReceivedMessage, slot: Slot): void {
-    this.#outage.worked()
     this.#metrics.received.inc()
     this.#metrics.inFlight.inc()
     const work = this.#work(message, slot).finally(() => {
       slot.release()
       this.#metrics.inFlight.dec()
-      this.#inFlight.delete(work)
+      this.#inFlight.delete(message)
     })
-    this.#inFlight.add(work)
+    this.#inFlight.set(message, work)
   }
 
   async #work(message: ServiceBusReceivedMessage, slot: Slot): Promise<void> {
     const lock = new HeldLock()
     const release = this.#keepLock(message, lock)
     try {
-      const settlement = this.#draining.signal.aborted ? retry(0) : await this.#handle(message, lock)
+      const settlement = this.#state === 'draining' ? retry(0) : await this.#handle(message, lock)
       if (settlement.kind === 'retry') await this.#hold(settlement.afterMs, slot, lock)
       this.#metrics.settled(await this.#settle(message, settlement, lock))
     } finally {
@@ -227,7 +233,7 @@ export class ReceiveLoop {
   }
 
   async #idleWithin(ms: number): Promise<boolean> {
-    const idle = Promise.all(this.#inFlight).then(() => true)
+    const idle = Promise.all(this.#inFlight.values()).then(() => true)
     return withDeadline(Math.max(0, ms), undefined, () => idle, notYet, this.#clock).catch(() => false)
   }
 

@@ -25,7 +25,7 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   setTimeout(fn, ms) {
-    const timer = setTimeout(fn, Math.min(ms, longestDelayMs))
+    const timer = setTimeout(fn, Math.max(0, Math.min(ms, longestDelayMs)))
     return { cancel: () => clearTimeout(timer) }
   },
 }

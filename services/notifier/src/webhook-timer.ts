@@ -65,9 +65,9 @@ export function runWebhookWorker(
     connection,
     concurrency,
     prefix: '{sluice}',
-    // An attempt ends within its own deadline; a worker that died is noticed by the rows' sweeper as well.
-    lockDuration: 60_000,
-    stalledInterval: 30_000,
+    // Renewed while an attempt runs; what a killed worker held is taken up again after at most twenty seconds.
+    lockDuration: 15_000,
+    stalledInterval: 5_000,
     maxStalledCount: 1,
   })
   worker.on('error', onError)

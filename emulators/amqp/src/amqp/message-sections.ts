@@ -1,6 +1,6 @@
 import { AmqpDecodeError } from './decode-error.ts'
 import { readValue } from './read-value.ts'
-import { skipValue } from './skip-value.ts'
+import { checkValue, skipValue } from './skip-value.ts'
 
 /** Where the sections of an encoded message lie: offsets of each section's value, -1 when absent. */
 export type Sections = {
@@ -40,7 +40,15 @@ const symbolicCodes: Record<string, number> = {
  * @throws AmqpDecodeError when the bytes are not a sequence of message sections in that order
  */
 export const findSections = (bytes: Buffer): Sections => {
-  const sections: Sections = { header: -1, messageAnnotations: -1, properties: -1, applicationProperties: -1, body: [], bodyCode: 0, bareStart: -1 }
+  const sections: Sections = {
+    header: -1,
+    messageAnnotations: -1,
+    properties: -1,
+    applicationProperties: -1,
+    body: [],
+    bodyCode: 0,
+    bareStart: -1,
+  }
   let last = 0
   for (let at = 0; at < bytes.length;) {
     if (bytes[at] !== 0x00) throw new AmqpDecodeError('expected a message section')
@@ -58,13 +66,34 @@ export const findSections = (bytes: Buffer): Sections => {
   return sections
 }
 
+/**
+ * Checks all sections but data down to their last value, because receivers decode them and trip over what is malformed.
+ * @throws AmqpDecodeError
+ */
+export const checkSections = (bytes: Buffer, sections: Sections): void => {
+  for (const at of [sections.header, sections.properties]) if (at >= 0) checkKind(bytes, at, listCodes)
+  for (const at of [sections.messageAnnotations, sections.applicationProperties])
+    if (at >= 0) checkKind(bytes, at, mapCodes)
+  if (sections.bodyCode !== dataSection) for (const at of sections.body) checkValue(bytes, at)
+}
+
+const dataSection = 0x75
+const listCodes = [0x45, 0xc0, 0xd0]
+const mapCodes = [0xc1, 0xd1]
+
+const checkKind = (bytes: Buffer, at: number, codes: number[]): void => {
+  if (!codes.includes(bytes[at] ?? 0)) throw new AmqpDecodeError('message section of the wrong type')
+  checkValue(bytes, at)
+}
+
 const note = (sections: Sections, code: number, value: number): void => {
   if (code === 0x70) sections.header = value
   else if (code === 0x72) sections.messageAnnotations = value
   else if (code === 0x73) sections.properties = value
   else if (code === 0x74) sections.applicationProperties = value
   else if (code >= 0x75 && code <= 0x77) {
-    if (sections.bodyCode !== 0 && sections.bodyCode !== code) throw new AmqpDecodeError('message with two kinds of body')
+    if (sections.bodyCode !== 0 && sections.bodyCode !== code)
+      throw new AmqpDecodeError('message with two kinds of body')
     sections.bodyCode = code
     sections.body.push(value)
   }

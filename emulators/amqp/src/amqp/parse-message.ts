@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { AmqpDecodeError } from './decode-error.ts'
 import { encodeDescribed, encodeList, encodeString } from './encode.ts'
-import { findSections } from './message-sections.ts'
+import { checkSections, findSections } from './message-sections.ts'
 import { mapEntries, readValue } from './read-value.ts'
 import { compoundHead, skipValue } from './skip-value.ts'
 
@@ -42,6 +42,7 @@ const fieldOf = { messageId: 0, groupId: 10 } as const
  */
 export const parseMessage = (bytes: Buffer): ParsedMessage => {
   const sections = findSections(bytes)
+  checkSections(bytes, sections)
   const parsed: ParsedMessage = {
     durable: false,
     priority: 4,
@@ -94,7 +95,10 @@ const readAnnotations = (bytes: Buffer, at: number, parsed: ParsedMessage): void
 const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: ParsedMessage): Buffer => {
   if (at < 0) {
     parsed.messageId = newMessageId()
-    return Buffer.concat([encodeDescribed(0x73, encodeList([encodeString(parsed.messageId)])), bytes.subarray(bareStart)])
+    return Buffer.concat([
+      encodeDescribed(0x73, encodeList([encodeString(parsed.messageId)])),
+      bytes.subarray(bareStart),
+    ])
   }
   const { count, first, end } = compoundHead(bytes, at)
   let position = first

@@ -2,7 +2,16 @@ import { AmqpDecodeError } from './decode-error.ts'
 import { compoundHead, skipValue } from './skip-value.ts'
 
 /** What an AMQP value becomes in JavaScript. Longs beyond 2^53 become bigint, uuids their text form, described values the value alone. */
-export type AmqpValue = null | boolean | number | bigint | string | Date | Buffer | AmqpValue[] | { [key: string]: AmqpValue }
+export type AmqpValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Date
+  | Buffer
+  | AmqpValue[]
+  | { [key: string]: AmqpValue }
 
 const maxDepth = 32
 
@@ -27,7 +36,8 @@ const integer = (value: bigint): number | bigint =>
   value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value
 
 /** The text form of the 16 bytes of a uuid in RFC 4122 order. */
-export const uuidText = (bytes: Buffer): string => bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+export const uuidText = (bytes: Buffer): string =>
+  bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 
 type Scalar = (bytes: Buffer, at: number, end: number) => AmqpValue
 
@@ -100,7 +110,10 @@ const readArray = (bytes: Buffer, at: number, end: number, depth: number): AmqpV
   const items: AmqpValue[] = []
   const code = bytes.subarray(codeAt, codeAt + 1)
   for (let index = 0, position = codeAt + 1; index < count; index++) {
-    const element = Buffer.concat([code, bytes.subarray(position, Math.min(end, position + elementLimit(bytes, codeAt, position)))])
+    const element = Buffer.concat([
+      code,
+      bytes.subarray(position, Math.min(end, position + elementLimit(bytes, codeAt, position))),
+    ])
     items.push(readValue(element, 0, depth + 1))
     position += skipValue(element, 0) - 1
   }

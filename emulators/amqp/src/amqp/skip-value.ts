@@ -48,3 +48,41 @@ export const compoundHead = (bytes: Buffer, at: number): CompoundHead => {
   if (count > end - first) throw new AmqpDecodeError('compound value too short for its count')
   return { count, first, end }
 }
+
+const maxDepth = 32
+
+/**
+ * Checks the value at `at` all the way down: what lies inside lists, maps and arrays must fill them exactly.
+ * @returns the offset just behind it
+ * @throws AmqpDecodeError when it does not, or is nested deeper than 32
+ */
+export const checkValue = (bytes: Buffer, at: number, depth = 0): number => {
+  if (depth > maxDepth) throw new AmqpDecodeError('values nested too deeply')
+  const end = skipValue(bytes, at)
+  const code = bytes[at] ?? 0
+  const category = code >>> 4
+  if (code === 0x00) return checkValue(bytes, skipValue(bytes, at + 1), depth + 1)
+  if (category === 0xe || category === 0xf) checkArray(bytes, at, end)
+  if (category !== 0xc && category !== 0xd) return end
+  const { count, first } = compoundHead(bytes, at)
+  if ((code & 0x0f) === 1 && count % 2 !== 0) throw new AmqpDecodeError('map with a key but no value')
+  let position = first
+  for (let index = 0; index < count; index++) position = checkValue(bytes, position, depth + 1)
+  if (position !== end) throw new AmqpDecodeError('compound value not filled by its items')
+  return end
+}
+
+// Elements of fixed width fill an array exactly; others are only bounded, because brokers never look into them.
+const checkArray = (bytes: Buffer, at: number, end: number): void => {
+  const narrow = bytes[at] === 0xe0
+  const constructorAt = narrow ? at + 3 : at + 9
+  if (constructorAt >= end) throw new AmqpDecodeError('array without an element constructor')
+  const count = narrow ? (bytes[at + 2] ?? 0) : bytes.readUInt32BE(at + 5)
+  const codeAt = bytes[constructorAt] === 0x00 ? skipValue(bytes, constructorAt + 1) : constructorAt
+  const category = (bytes[codeAt] ?? 0) >>> 4
+  if (category < 0x4) throw new AmqpDecodeError('array with an unknown element type')
+  const width = fixedWidths[category - 4]
+  const bytesLeft = end - codeAt - 1
+  if (width === undefined ? count > bytesLeft : count * width !== bytesLeft)
+    throw new AmqpDecodeError('array not filled by its elements')
+}

@@ -15,5 +15,9 @@ export const readAccessKeys = (namespace: ConfigReader): AccessKey[] =>
   namespace.list('AuthorizationRules').map((rule) => {
     const named = (rule.text('Rights') ?? allRights.join(',')).split(',').map((right) => right.trim())
     const rights = new Set(allRights.filter((right) => named.includes(right) || named.includes('Manage')))
-    return { keyName: rule.name('KeyName'), keys: [rule.name('PrimaryKey'), ...(rule.text('SecondaryKey') ? [rule.name('SecondaryKey')] : [])], rights }
+    return {
+      keyName: rule.name('KeyName'),
+      keys: [rule.name('PrimaryKey'), ...(rule.text('SecondaryKey') ? [rule.name('SecondaryKey')] : [])],
+      rights,
+    }
   })

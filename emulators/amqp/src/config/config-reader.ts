@@ -11,7 +11,8 @@ export class ConfigReader {
   readonly #path: string
 
   constructor(value: unknown, path: string) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new ConfigError(`${path} must be an object`)
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw new ConfigError(`${path} must be an object`)
     this.#value = value as Record<string, unknown>
     this.#path = path
   }
@@ -67,7 +68,8 @@ export class ConfigReader {
   integer(name: string, fallback: number, min: number, max: number): number {
     const raw = this.#value[name] ?? fallback
     const value = typeof raw === 'string' ? Number(raw) : raw
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) throw this.#error(name, `a whole number from ${min} to ${max}`)
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
+      throw this.#error(name, `a whole number from ${min} to ${max}`)
     return value
   }
 

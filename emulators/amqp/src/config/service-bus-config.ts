@@ -24,18 +24,29 @@ export const readServiceBusConfig = (json: unknown): ServiceBusConfig => {
     keys: namespaces.flatMap(readAccessKeys),
   }
   refuseDuplicates([...config.queues, ...config.topics].map(({ name }) => name))
-  for (const topic of config.topics) refuseDuplicates(topic.subscriptions.map(({ name }) => `${topic.name}/Subscriptions/${name}`))
+  for (const topic of config.topics)
+    refuseDuplicates(topic.subscriptions.map(({ name }) => `${topic.name}/Subscriptions/${name}`))
   refuseBadForwards(config)
   return config
 }
 
-const readQueue = (entity: ConfigReader): QueueConfig => ({ name: entity.name('Name'), properties: readProperties(entity.object('Properties')) })
+const readQueue = (entity: ConfigReader): QueueConfig => ({
+  name: entity.name('Name'),
+  properties: readProperties(entity.object('Properties')),
+})
 
-const readTopic = (entity: ConfigReader): TopicConfig => ({ ...readQueue(entity), subscriptions: entity.list('Subscriptions').map(readSubscription) })
+const readTopic = (entity: ConfigReader): TopicConfig => ({
+  ...readQueue(entity),
+  subscriptions: entity.list('Subscriptions').map(readSubscription),
+})
 
 const readSubscription = (entity: ConfigReader): SubscriptionConfig => {
   const queue = readQueue(entity)
-  return { ...queue, properties: { ...queue.properties, maxSizeBytes: Infinity }, rules: entity.has('Rules') ? entity.list('Rules').map(readRule) : undefined }
+  return {
+    ...queue,
+    properties: { ...queue.properties, maxSizeBytes: Infinity },
+    rules: entity.has('Rules') ? entity.list('Rules').map(readRule) : undefined,
+  }
 }
 
 const readProperties = (properties: ConfigReader): EntityProperties => ({
@@ -73,7 +84,9 @@ const readFilter = (properties: ConfigReader): RuleFilter => {
       sessionId: filter.text('SessionId'),
       replyToSessionId: filter.text('ReplyToSessionId'),
       contentType: filter.text('ContentType'),
-      applicationProperties: filter.has('Properties') ? filter.record('Properties') : filter.record('ApplicationProperties'),
+      applicationProperties: filter.has('Properties')
+        ? filter.record('Properties')
+        : filter.record('ApplicationProperties'),
     },
   }
 }
@@ -92,14 +105,20 @@ const longestForward = 4
 const refuseBadForwards = (config: ServiceBusConfig): void => {
   const targets = new Map<string, string[]>()
   for (const { name, properties } of config.queues) targets.set(name.toLowerCase(), forwards(properties))
-  for (const topic of config.topics) targets.set(topic.name.toLowerCase(), topic.subscriptions.flatMap(({ properties }) => forwards(properties)))
+  for (const topic of config.topics)
+    targets.set(
+      topic.name.toLowerCase(),
+      topic.subscriptions.flatMap(({ properties }) => forwards(properties)),
+    )
   const follow = (name: string, hops: number): void => {
     const next = targets.get(name.toLowerCase())
     if (next === undefined) throw new ConfigError(`forwarding to '${name}', which is not configured`)
-    if (hops > longestForward) throw new ConfigError(`forwarding through '${name}' takes more than ${longestForward} hops`)
+    if (hops > longestForward)
+      throw new ConfigError(`forwarding through '${name}' takes more than ${longestForward} hops`)
     for (const target of next) follow(target, hops + 1)
   }
   for (const name of targets.keys()) follow(name, 0)
 }
 
-const forwards = (properties: EntityProperties): string[] => [properties.forwardTo, properties.forwardDeadLetteredTo].filter((target) => target !== undefined)
+const forwards = (properties: EntityProperties): string[] =>
+  [properties.forwardTo, properties.forwardDeadLetteredTo].filter((target) => target !== undefined)

@@ -17,7 +17,10 @@ export const startControlServer = async (actions: ControlActions, host: string):
   const server = createServer((request, response) => {
     handle(actions, request).then(
       (body) => answer(response, 200, body),
-      (error: unknown) => answer(response, error instanceof NotFound ? 404 : 400, { error: error instanceof Error ? error.message : String(error) }),
+      (error: unknown) =>
+        answer(response, error instanceof NotFound ? 404 : 400, {
+          error: error instanceof Error ? error.message : String(error),
+        }),
     )
   })
   server.headersTimeout = 10_000

@@ -34,8 +34,13 @@ export class FaultPlan {
   check(operation: FaultOperation, entity: string): void {
     if (this.#faults.length === 0) return
     const fault = this.#take((candidate) => candidate.kind !== 'delay', operation, entity)
-    if (fault?.kind === 'throttle') throw new BrokerError('com.microsoft:server-busy', 'The request was terminated because the entity is being throttled. Wait and try again.')
-    if (fault !== undefined) throw new BrokerError(fault.condition ?? 'amqp:internal-error', fault.description ?? 'This fault was injected.')
+    if (fault?.kind === 'throttle')
+      throw new BrokerError(
+        'com.microsoft:server-busy',
+        'The request was terminated because the entity is being throttled. Wait and try again.',
+      )
+    if (fault !== undefined)
+      throw new BrokerError(fault.condition ?? 'amqp:internal-error', fault.description ?? 'This fault was injected.')
   }
 
   /** How long the operation is to be held back. */

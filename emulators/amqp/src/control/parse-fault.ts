@@ -13,9 +13,11 @@ export const parseFault = (value: unknown): FaultRequest => {
   const { kind } = fields
   if (kind === 'drop-connections') return { kind }
   if (kind === 'lose-locks') return { kind, entity }
-  if (kind !== 'refuse' && kind !== 'delay' && kind !== 'throttle') throw new Error('kind must be drop-connections, lose-locks, refuse, delay or throttle')
+  if (kind !== 'refuse' && kind !== 'delay' && kind !== 'throttle')
+    throw new Error('kind must be drop-connections, lose-locks, refuse, delay or throttle')
   const operation = operations.find((candidate) => candidate === fields['operation'])
-  if (operation === undefined && fields['operation'] !== undefined) throw new Error(`operation must be one of ${operations.join(', ')}`)
+  if (operation === undefined && fields['operation'] !== undefined)
+    throw new Error(`operation must be one of ${operations.join(', ')}`)
   const delayMs = optionalCount(fields, 'delayMs')
   if (kind === 'delay' && delayMs === undefined) throw new Error('delayMs must be a whole number above 0')
   return {
@@ -38,6 +40,7 @@ const optionalText = (fields: Record<string, unknown>, name: string): string | u
 const optionalCount = (fields: Record<string, unknown>, name: string): number | undefined => {
   const value = fields[name]
   if (value === undefined) return undefined
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1) throw new Error(`${name} must be a whole number above 0`)
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1)
+    throw new Error(`${name} must be a whole number above 0`)
   return value
 }

@@ -11,7 +11,10 @@ export type RegisteredConsumer = {
 const mostSharing = 5
 
 const stolen = (epoch: number): BrokerError =>
-  new BrokerError('amqp:link:stolen', `New receiver with higher epoch of '${epoch}' is created, hence this receiver is getting disconnected.`)
+  new BrokerError(
+    'amqp:link:stolen',
+    `New receiver with higher epoch of '${epoch}' is created, hence this receiver is getting disconnected.`,
+  )
 
 /**
  * Who reads a partition. A consumer with an owner level displaces every consumer with a lower or equal level and all
@@ -26,9 +29,13 @@ export class ConsumerRegistry {
     this.#consumers.set(group, present)
     const highest = Math.max(...[...present].map(({ epoch }) => epoch ?? -Infinity))
     if (highest > (consumer.epoch ?? -Infinity)) {
-      throw new BrokerError('amqp:link:stolen', `Receiver cannot be created because a receiver with epoch '${highest}' exists.`)
+      throw new BrokerError(
+        'amqp:link:stolen',
+        `Receiver cannot be created because a receiver with epoch '${highest}' exists.`,
+      )
     }
-    if (consumer.epoch === undefined && present.size >= mostSharing) throw quotaExceeded(`${group}: ${mostSharing} receivers without epoch`)
+    if (consumer.epoch === undefined && present.size >= mostSharing)
+      throw quotaExceeded(`${group}: ${mostSharing} receivers without epoch`)
     if (consumer.epoch !== undefined) {
       for (const other of present) {
         present.delete(other)

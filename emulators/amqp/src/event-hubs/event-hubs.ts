@@ -25,7 +25,10 @@ export class EventHubs {
 
   constructor(context: BrokerContext, config: EventHubsConfig) {
     for (const { name, partitionCount, consumerGroups, retentionMs } of config.hubs) {
-      const partitions = Array.from({ length: partitionCount }, (_, index) => new Partition(context, name, String(index), retentionMs))
+      const partitions = Array.from(
+        { length: partitionCount },
+        (_, index) => new Partition(context, name, String(index), retentionMs),
+      )
       this.#hubs.set(name.toLowerCase(), {
         name,
         createdAtMs: context.clock.now(),
@@ -68,7 +71,10 @@ export class EventHubs {
   partition(hub: EventHub, id: string): Partition {
     const partition = hub.partitions.find((candidate) => candidate.id === id)
     if (partition === undefined) {
-      throw new BrokerError('com.microsoft:argument-out-of-range', `The specified partition is invalid for an EventHub partition sender or receiver. It should be between 0 and ${hub.partitions.length - 1}.`)
+      throw new BrokerError(
+        'com.microsoft:argument-out-of-range',
+        `The specified partition is invalid for an EventHub partition sender or receiver. It should be between 0 and ${hub.partitions.length - 1}.`,
+      )
     }
     return partition
   }
@@ -80,8 +86,14 @@ export class EventHubs {
   /** Appends the events of one transfer to the named partition, else to that of their key, else to the next in turn. */
   publish({ hub, partition }: EventHubPlace, messages: ParsedMessage[], envelopeKey: string | undefined): void {
     const key = envelopeKey ?? messages[0]?.partitionKey
-    const target = partition ?? hub.partitions[key === undefined ? this.#turn++ % hub.partitions.length : partitionOfKey(key, hub.partitions.length)]
-    target?.append(key === undefined || partition !== undefined ? messages : messages.map((message) => withKey(message, key)))
+    const target =
+      partition ??
+      hub.partitions[
+        key === undefined ? this.#turn++ % hub.partitions.length : partitionOfKey(key, hub.partitions.length)
+      ]
+    target?.append(
+      key === undefined || partition !== undefined ? messages : messages.map((message) => withKey(message, key)),
+    )
   }
 
   restoreEvent(partition: number, event: StoredEvent): void {

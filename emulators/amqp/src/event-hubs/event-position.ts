@@ -15,10 +15,12 @@ export const parseEventPosition = (selector: string | undefined): EventPosition 
   if (selector === undefined) return { from: 'start' }
   const match = pattern.exec(selector)
   const [kind, operator, text] = [match?.[1], match?.[2], match?.[3]]
-  if (kind === undefined || text === undefined) throw invalidArgument(`The filter '${selector}' is not a known event position.`)
+  if (kind === undefined || text === undefined)
+    throw invalidArgument(`The filter '${selector}' is not a known event position.`)
   if (text === '@latest') return { from: 'end' }
   if (text === '-1' && kind !== 'enqueued-time') return { from: 'start' }
   const value = Number(text)
-  if (text === '' || !Number.isFinite(value)) throw invalidArgument(`The filter '${selector}' compares with something that is not a number.`)
+  if (text === '' || !Number.isFinite(value))
+    throw invalidArgument(`The filter '${selector}' compares with something that is not a number.`)
   return { from: kind as 'offset', value, inclusive: operator === '>=' }
 }

@@ -116,7 +116,10 @@ export class Partition {
   #scheduleSweep(): void {
     const oldest = this.#events[0]
     if (oldest === undefined || this.#timer !== undefined || this.#retentionMs === Infinity) return
-    const atMs = Math.max(oldest.enqueuedAtMs + this.#retentionMs, this.#context.clock.now() + Math.min(sweepIntervalMs, this.#retentionMs))
+    const atMs = Math.max(
+      oldest.enqueuedAtMs + this.#retentionMs,
+      this.#context.clock.now() + Math.min(sweepIntervalMs, this.#retentionMs),
+    )
     this.#timer = this.#context.scheduler.at(atMs, () => {
       this.#timer = undefined
       this.#sweep()

@@ -2,12 +2,30 @@ import { createServer, type Server, type Socket } from 'node:net'
 import rhea from 'rhea'
 import type { LinkRouter } from './link-router.ts'
 import { Peer } from './peer.ts'
-import { guardReader, type RheaConnection, type RheaReceiver, type RheaSender, type RheaSession } from './rhea-internals.ts'
+import {
+  guardReader,
+  type RheaConnection,
+  type RheaReceiver,
+  type RheaSender,
+  type RheaSession,
+} from './rhea-internals.ts'
 import { guardSession } from './session-guard.ts'
 
-export type ServerLimits = { connections: number; frameBytes: number; sessionsPerConnection: number; handshakeMs: number; idleMs: number }
+export type ServerLimits = {
+  connections: number
+  frameBytes: number
+  sessionsPerConnection: number
+  handshakeMs: number
+  idleMs: number
+}
 
-export const defaultServerLimits: ServerLimits = { connections: 5000, frameBytes: 65_536, sessionsPerConnection: 5000, handshakeMs: 30_000, idleMs: 120_000 }
+export const defaultServerLimits: ServerLimits = {
+  connections: 5000,
+  frameBytes: 65_536,
+  sessionsPerConnection: 5000,
+  handshakeMs: 30_000,
+  idleMs: 120_000,
+}
 
 const outgoingBuffer = 8192
 const incomingBuffer = 2048
@@ -76,10 +94,13 @@ export class AmqpServer {
     boundInput(connection, socket, this.#limits)
     batchWrites(socket)
     connection.on('session_open', (context) => guardSession(context.session as unknown as RheaSession))
-    connection.on('receiver_open', (context) => this.#router.attachReceiver(peer, context.receiver as unknown as RheaReceiver))
+    connection.on('receiver_open', (context) =>
+      this.#router.attachReceiver(peer, context.receiver as unknown as RheaReceiver),
+    )
     connection.on('sender_open', (context) => this.#router.attachSender(peer, context.sender as unknown as RheaSender))
     connection.on('session_close', (context) => peer.sessionClosed(context.session as unknown as RheaSession))
-    for (const handled of ['connection_error', 'session_error', 'sender_error', 'receiver_error']) connection.on(handled, ignore)
+    for (const handled of ['connection_error', 'session_error', 'sender_error', 'receiver_error'])
+      connection.on(handled, ignore)
     connection.accept(socket)
   }
 
@@ -126,11 +147,15 @@ const boundInput = (connection: RheaConnection, socket: Socket, limits: ServerLi
   connection.input = (bytes) => {
     if (isAborted) return
     input(bytes)
-    if ((connection.frame_size ?? 0) > limits.frameBytes) abort('amqp:connection:framing-error', 'A frame exceeds the maximum frame size.')
-    else if (Object.keys(connection.local_channel_map).length > limits.sessionsPerConnection) abort('amqp:resource-limit-exceeded', 'Too many sessions.')
+    if ((connection.frame_size ?? 0) > limits.frameBytes)
+      abort('amqp:connection:framing-error', 'A frame exceeds the maximum frame size.')
+    else if (Object.keys(connection.local_channel_map).length > limits.sessionsPerConnection)
+      abort('amqp:resource-limit-exceeded', 'Too many sessions.')
   }
   for (const failure of ['error', 'protocol_error']) {
-    connection.on(failure, (error: unknown) => abort('amqp:connection:framing-error', error instanceof Error ? error.message : 'malformed data'))
+    connection.on(failure, (error: unknown) =>
+      abort('amqp:connection:framing-error', error instanceof Error ? error.message : 'malformed data'),
+    )
   }
 }
 
@@ -150,4 +175,3 @@ const batchWrites = (socket: Socket): void => {
     return write(...args)
   }) as typeof socket.write
 }
-

@@ -54,7 +54,9 @@ export const requestedSession = (sender: RheaSender): string | null | undefined 
 export const requestedFilter = (sender: RheaSender, key: string): string | undefined => {
   const value = remoteTerminus(sender, 'source')?.filter?.[key]
   if (typeof value === 'string') return value
-  return typeof value === 'object' && value !== null && 'value' in value && typeof value.value === 'string' ? value.value : undefined
+  return typeof value === 'object' && value !== null && 'value' in value && typeof value.value === 'string'
+    ? value.value
+    : undefined
 }
 
 /** Tells the client which session it holds, and until when, in .NET ticks. */

@@ -9,8 +9,14 @@ const accepted: ManagementResponse = { status: 202, description: 'Accepted' }
 const tokenTypes = new Set(['servicebus.windows.net:sastoken', 'jwt'])
 
 /** Answers a put-token request. Without configured keys every token is accepted and nothing is remembered. */
-export const putToken = (peer: Peer, keys: AccessKey[], clock: Clock, request: ManagementRequest): ManagementResponse => {
-  if (request.operation !== 'put-token') throw invalidArgument(`The operation '${request.operation}' is not supported by $cbs.`)
+export const putToken = (
+  peer: Peer,
+  keys: AccessKey[],
+  clock: Clock,
+  request: ManagementRequest,
+): ManagementResponse => {
+  if (request.operation !== 'put-token')
+    throw invalidArgument(`The operation '${request.operation}' is not supported by $cbs.`)
   if (!tokenTypes.has(request.text('type') ?? '')) throw invalidArgument('The token type is not supported.')
   const token = request.body
   if (typeof token !== 'string') throw invalidArgument('The token must be a string.')
@@ -18,7 +24,8 @@ export const putToken = (peer: Peer, keys: AccessKey[], clock: Clock, request: M
   const claim = verifySasToken(token, keys, clock.now())
   if (typeof claim === 'string') return { status: 401, description: claim, condition: 'amqp:unauthorized-access' }
   const audience = entityPath(request.text('name') ?? '')
-  if (!claimCovers(claim.path, audience)) return { status: 401, description: 'The token is for another resource.', condition: 'amqp:unauthorized-access' }
+  if (!claimCovers(claim.path, audience))
+    return { status: 401, description: 'The token is for another resource.', condition: 'amqp:unauthorized-access' }
   const known = peer.claims.findIndex(({ path }) => path === claim.path)
   if (known >= 0) peer.claims.splice(known, 1)
   peer.claims.push(claim)

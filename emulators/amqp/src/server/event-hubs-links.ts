@@ -17,7 +17,12 @@ const metricsCapability = 'com.microsoft:enable-receiver-runtime-metric'
 const epochProperty = 'com.microsoft:epoch'
 
 /** Opens a client's sender on an event hub or one of its partitions. @throws BrokerError when it must be refused */
-export const openEventIngress = (context: LinkContext, eventHubs: EventHubs, address: string, receiver: RheaReceiver): void => {
+export const openEventIngress = (
+  context: LinkContext,
+  eventHubs: EventHubs,
+  address: string,
+  receiver: RheaReceiver,
+): void => {
   const place = eventHubs.resolve(address)
   if (place.consumerGroup !== undefined) throw notAllowed('Events cannot be sent to a consumer group.')
   acceptAttach(receiver)
@@ -31,9 +36,16 @@ export const openEventIngress = (context: LinkContext, eventHubs: EventHubs, add
 }
 
 /** Opens a client's receiver on a partition. @throws BrokerError when it must be refused */
-export const openEventConsumer = (context: LinkContext, peer: Peer, eventHubs: EventHubs, address: string, sender: RheaSender): void => {
+export const openEventConsumer = (
+  context: LinkContext,
+  peer: Peer,
+  eventHubs: EventHubs,
+  address: string,
+  sender: RheaSender,
+): void => {
   const { hub, partition, consumerGroup } = eventHubs.resolve(address)
-  if (partition === undefined || consumerGroup === undefined) throw notAllowed('Events are received from a partition in a consumer group.')
+  if (partition === undefined || consumerGroup === undefined)
+    throw notAllowed('Events are received from a partition in a consumer group.')
   const position = parseEventPosition(requestedFilter(sender, positionFilter))
   const capabilities = [sender.desired_capabilities].flat()
   const tracksEnd = capabilities.includes(metricsCapability)
@@ -53,7 +65,13 @@ export const openEventConsumer = (context: LinkContext, peer: Peer, eventHubs: E
     close: (error) => consumer.close(error),
   }
   registry.add(consumerGroup, registered)
-  const consumer = new EventConsumerLink({ sender, partition, from: partition.locate(position), tracksEnd, clock: context.clock })
+  const consumer = new EventConsumerLink({
+    sender,
+    partition,
+    from: partition.locate(position),
+    tracksEnd,
+    clock: context.clock,
+  })
   acceptAttach(sender)
   if (tracksEnd) sender.local.attach['offered_capabilities'] = metricsCapability
   peer.links.add(link)
@@ -64,7 +82,8 @@ export const openEventConsumer = (context: LinkContext, peer: Peer, eventHubs: E
 export const eventHubsManagement =
   (eventHubs: EventHubs, clock: Clock): RequestHandler =>
   (request) => {
-    if (request.operation !== 'READ') throw new BrokerError('amqp:not-implemented', `The operation '${request.operation}' is not supported.`)
+    if (request.operation !== 'READ')
+      throw new BrokerError('amqp:not-implemented', `The operation '${request.operation}' is not supported.`)
     const type = request.text('type')
     if (type === 'com.microsoft:eventhub') return readHub(eventHubs, request)
     if (type === 'com.microsoft:partition') return readPartition(eventHubs, clock, request)
@@ -80,7 +99,10 @@ const readHub = (eventHubs: EventHubs, request: ManagementRequest): ManagementRe
       type: 'com.microsoft:eventhub',
       created_at: amqpTypes.wrap_timestamp(createdAtMs),
       partition_count: amqpTypes.wrap_int(partitions.length),
-      partition_ids: amqpTypes.wrap_array(partitions.map(({ id }) => id), 0xa1),
+      partition_ids: amqpTypes.wrap_array(
+        partitions.map(({ id }) => id),
+        0xa1,
+      ),
       georeplication_factor: amqpTypes.wrap_int(1),
     },
   }

@@ -15,7 +15,14 @@ export type Ingress = {
 
 export type SizeLimits = { messageBytes: number; batchBytes: number }
 
-type Parts = { receiver: RheaReceiver; ingress: Ingress; journal: Journal; faults: FaultPlan; limits: SizeLimits; clock: Clock }
+type Parts = {
+  receiver: RheaReceiver
+  ingress: Ingress
+  journal: Journal
+  faults: FaultPlan
+  limits: SizeLimits
+  clock: Clock
+}
 
 const creditWindow = 1000
 const batchFormat = 0x80013700
@@ -60,7 +67,10 @@ export class IngressLink {
     }
   }
 
-  #unpack(bytes: Buffer, format: number | null | undefined): { messages: ParsedMessage[]; partitionKey: string | undefined } {
+  #unpack(
+    bytes: Buffer,
+    format: number | null | undefined,
+  ): { messages: ParsedMessage[]; partitionKey: string | undefined } {
     if (format !== batchFormat) {
       this.#checkSize(bytes)
       return { messages: [parseMessage(bytes)], partitionKey: undefined }
@@ -71,7 +81,8 @@ export class IngressLink {
   }
 
   #checkSize(message: Buffer): void {
-    if (message.length > this.#parts.limits.messageBytes) throw messageTooLarge(message.length, this.#parts.limits.messageBytes)
+    if (message.length > this.#parts.limits.messageBytes)
+      throw messageTooLarge(message.length, this.#parts.limits.messageBytes)
   }
 }
 

@@ -39,7 +39,14 @@ export class LinkRouter {
       if (requests !== undefined) {
         acceptAttach(receiver)
         const replyLink = (replyTo: string): ReplyLink | undefined => peer.replyLinks.get(replyTo)
-        serveRequests({ ...context, receiver, handle: requests, replyLink, path: ownerOf(address), maxBytes: requestBytes })
+        serveRequests({
+          ...context,
+          receiver,
+          handle: requests,
+          replyLink,
+          path: ownerOf(address),
+          maxBytes: requestBytes,
+        })
         return
       }
       this.#authorize(peer, address, 'Send')
@@ -98,7 +105,8 @@ export class LinkRouter {
   #requestHandler(peer: Peer, address: string): RequestHandler | undefined {
     const { context, keys } = this.#parts
     const { namespace, eventHubs } = this.#parts.entities()
-    if (address === '$cbs') return (request) => putToken(peer, [...keys.serviceBus, ...keys.eventHubs], context.clock, request)
+    if (address === '$cbs')
+      return (request) => putToken(peer, [...keys.serviceBus, ...keys.eventHubs], context.clock, request)
     if (!isRequestNode(address)) return undefined
     const owner = ownerOf(address)
     this.#authorize(peer, owner, 'Listen')
@@ -115,12 +123,16 @@ export class LinkRouter {
   #authorize(peer: Peer, address: string, right: AccessRight): void {
     const { context, keys } = this.#parts
     const { namespace } = this.#parts.entities()
-    const needed = peer.isEventHubsClient || !namespace.has(address.replace(/\/\$.*$/, '')) ? keys.eventHubs : keys.serviceBus
+    const needed =
+      peer.isEventHubsClient || !namespace.has(address.replace(/\/\$.*$/, '')) ? keys.eventHubs : keys.serviceBus
     if (needed.length === 0 || allows(peer.claims, address, right, context.clock.now())) return
-    throw unauthorized(`Unauthorized access. '${right}' claim(s) are required to perform this operation on '${address}'.`)
+    throw unauthorized(
+      `Unauthorized access. '${right}' claim(s) are required to perform this operation on '${address}'.`,
+    )
   }
 }
 
-const isRequestNode = (address: string): boolean => address === '$cbs' || address === management || address.toLowerCase().endsWith(`/${management}`)
+const isRequestNode = (address: string): boolean =>
+  address === '$cbs' || address === management || address.toLowerCase().endsWith(`/${management}`)
 
 const ownerOf = (address: string): string => address.replace(/\/?\$management$/i, '')

@@ -57,7 +57,8 @@ export class ManagementRequest {
     const entry = this.#entries.get(name)
     const found = new Map<string, Buffer>()
     if (entry === undefined || this.#bytes[entry.value] === 0x40) return found
-    for (const { key, value, end } of mapEntries(this.#bytes, entry.value)) found.set(key, Buffer.from(this.#bytes.subarray(value, end)))
+    for (const { key, value, end } of mapEntries(this.#bytes, entry.value))
+      found.set(key, Buffer.from(this.#bytes.subarray(value, end)))
     return found
   }
 }
@@ -69,7 +70,8 @@ const readIdentity = (bytes: Buffer, at: number): { messageId: unknown; replyTo:
   let replyTo: string | undefined
   for (let index = 0, position = first; index < count && index <= 4; index++, position = skipValue(bytes, position)) {
     const value = readValue(bytes, position)
-    if (index === 0) messageId = bytes[position] === 0x98 ? Buffer.from(bytes.subarray(position + 1, position + 17)) : value
+    if (index === 0)
+      messageId = bytes[position] === 0x98 ? Buffer.from(bytes.subarray(position + 1, position + 17)) : value
     if (index === 4 && typeof value === 'string') replyTo = value
   }
   if (typeof messageId === 'bigint') throw new AmqpDecodeError('message-id beyond 2^53')
@@ -77,10 +79,19 @@ const readIdentity = (bytes: Buffer, at: number): { messageId: unknown; replyTo:
 }
 
 /** The answer to a request: an AMQP status code as HTTP has them, and a body. */
-export type ManagementResponse = { status: number; description?: string; condition?: string; body?: unknown; properties?: Record<string, unknown> }
+export type ManagementResponse = {
+  status: number
+  description?: string
+  condition?: string
+  body?: unknown
+  properties?: Record<string, unknown>
+}
 
 /** The clients look for the status under either spelling, so both are sent. */
-export const encodeResponse = (messageId: unknown, { status, description = '', condition, body, properties }: ManagementResponse): Buffer =>
+export const encodeResponse = (
+  messageId: unknown,
+  { status, description = '', condition, body, properties }: ManagementResponse,
+): Buffer =>
   rhea.message.encode({
     correlation_id: messageId,
     application_properties: {

@@ -29,7 +29,11 @@ export const readOutcome = (state: TypedValue): Outcome => {
   const fields = Array.isArray(state.value) ? (state.value as (TypedValue | undefined)[]) : []
   if (kind === 'accepted' || kind === 'released') return { kind }
   if (kind === 'modified') {
-    return { kind, undeliverableHere: fields[1]?.value === true, changes: new Map(entries(fields[2]).map(([key, value]) => [key, encodeTyped(value)])) }
+    return {
+      kind,
+      undeliverableHere: fields[1]?.value === true,
+      changes: new Map(entries(fields[2]).map(([key, value]) => [key, encodeTyped(value)])),
+    }
   }
   if (kind !== 'rejected') return { kind: 'unknown' }
   const error = Array.isArray(fields[0]?.value) ? (fields[0].value as (TypedValue | undefined)[]) : []
@@ -45,7 +49,8 @@ export const readOutcome = (state: TypedValue): Outcome => {
   return { kind, cause, changes }
 }
 
-const text = (value: TypedValue | undefined): string | undefined => (typeof value?.value === 'string' ? value.value : undefined)
+const text = (value: TypedValue | undefined): string | undefined =>
+  typeof value?.value === 'string' ? value.value : undefined
 
 const entries = (map: TypedValue | undefined): [string, TypedValue][] => {
   const items = Array.isArray(map?.value) ? (map.value as (TypedValue | undefined)[]) : []

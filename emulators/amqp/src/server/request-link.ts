@@ -5,7 +5,13 @@ import type { FaultPlan } from '../control/fault-plan.ts'
 import type { Journal } from '../store/journal.ts'
 import { encodeResponse, errorResponse, ManagementRequest, type ManagementResponse } from './management-request.ts'
 import { OutgoingLink } from './outgoing-link.ts'
-import { acceptedState, rejectedState, type RheaDelivery, type RheaReceiver, type RheaSender } from './rhea-internals.ts'
+import {
+  acceptedState,
+  rejectedState,
+  type RheaDelivery,
+  type RheaReceiver,
+  type RheaSender,
+} from './rhea-internals.ts'
 
 export type RequestHandler = (request: ManagementRequest) => ManagementResponse
 
@@ -23,13 +29,15 @@ export class ReplyLink {
   }
 
   send(payload: Buffer): void {
-    if (this.#waiting.length >= mostWaiting) this.#link.close(new BrokerError('amqp:resource-limit-exceeded', 'Too many unread responses.'))
+    if (this.#waiting.length >= mostWaiting)
+      this.#link.close(new BrokerError('amqp:resource-limit-exceeded', 'Too many unread responses.'))
     else this.#waiting.push(payload)
     this.#flush()
   }
 
   #flush(): void {
-    while (this.#waiting.length > 0 && this.#link.capacity > 0) this.#link.send(this.#waiting.shift() ?? Buffer.alloc(0), undefined, true)
+    while (this.#waiting.length > 0 && this.#link.capacity > 0)
+      this.#link.send(this.#waiting.shift() ?? Buffer.alloc(0), undefined, true)
   }
 }
 
@@ -54,7 +62,10 @@ export const serveRequests = (parts: Parts): void => {
       if (oversized) throw new AmqpDecodeError('request too large')
       request = new ManagementRequest(bytes)
     } catch (error) {
-      delivery.update(true, rejectedState('amqp:decode-error', error instanceof Error ? error.message : 'malformed request'))
+      delivery.update(
+        true,
+        rejectedState('amqp:decode-error', error instanceof Error ? error.message : 'malformed request'),
+      )
       return
     }
     const response = respond(parts, request)

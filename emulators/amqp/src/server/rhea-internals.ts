@@ -57,7 +57,8 @@ export type RheaSender = Sender &
     onDisposition?: (delivery: RheaDelivery, state: TypedValue | undefined, settled: boolean) => void
   }
 
-export type RheaReceiver = Receiver & LinkInternals & {
+export type RheaReceiver = Receiver &
+  LinkInternals & {
     session: RheaSession
     _incomplete: RheaDelivery | undefined
     /** Set by this server: transfers are dropped because the link was refused or misused. */
@@ -112,10 +113,22 @@ const outcomes = rhea.message as unknown as Outcomes
 /** One shared accepted state: rhea writes it as it is, and merges neighbours that have it into one disposition. */
 export const acceptedState = outcomes.accepted().described()
 
-export const rejectedState = (condition: string, description: string): unknown => outcomes.rejected({ error: { condition, description } }).described()
+export const rejectedState = (condition: string, description: string): unknown =>
+  outcomes.rejected({ error: { condition, description } }).described()
 
 type Wrappers = Record<
-  'wrap_int' | 'wrap_long' | 'wrap_timestamp' | 'wrap_uuid' | 'wrap_symbol' | 'wrap_ulong' | 'wrap_string' | 'wrap_list' | 'wrap_map' | 'wrap_boolean' | 'wrap_short' | 'wrap',
+  | 'wrap_int'
+  | 'wrap_long'
+  | 'wrap_timestamp'
+  | 'wrap_uuid'
+  | 'wrap_symbol'
+  | 'wrap_ulong'
+  | 'wrap_string'
+  | 'wrap_list'
+  | 'wrap_map'
+  | 'wrap_boolean'
+  | 'wrap_short'
+  | 'wrap',
   (value: unknown) => TypedValue
 > & {
   wrap_array(values: unknown[], code: number, descriptor?: unknown): TypedValue
@@ -124,7 +137,11 @@ type Wrappers = Record<
   Writer: new () => { write(value: TypedValue): void; toBuffer(): Buffer }
 }
 
-type ReaderInternals = { remaining(): number; read_n(count: number): unknown[]; read_array_items(count: number, type: unknown): unknown[] }
+type ReaderInternals = {
+  remaining(): number
+  read_n(count: number): unknown[]
+  read_array_items(count: number, type: unknown): unknown[]
+}
 
 export const amqpTypes = rhea.types as unknown as Wrappers
 

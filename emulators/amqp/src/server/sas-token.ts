@@ -13,13 +13,19 @@ const prefix = 'SharedAccessSignature '
  */
 export const verifySasToken = (token: string, keys: AccessKey[], now: number): Claim | string => {
   if (!token.startsWith(prefix)) return 'The token is not a shared access signature.'
-  const fields = new Map(token.slice(prefix.length).split('&').map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)]))
+  const fields = new Map(
+    token
+      .slice(prefix.length)
+      .split('&')
+      .map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)]),
+  )
   const [resource, signature, expiry, keyName] = ['sr', 'sig', 'se', 'skn'].map((name) => fields.get(name) ?? '')
   const accessKey = keys.find((candidate) => candidate.keyName === decode(keyName))
   if (accessKey === undefined) return `There is no key named '${decode(keyName)}'.`
   const expected = accessKey.keys.map((key) => createHmac('sha256', key).update(`${resource}\n${expiry}`).digest())
   const given = Buffer.from(decode(signature), 'base64')
-  if (!expected.some((digest) => digest.length === given.length && timingSafeEqual(digest, given))) return 'The signature is invalid.'
+  if (!expected.some((digest) => digest.length === given.length && timingSafeEqual(digest, given)))
+    return 'The signature is invalid.'
   const expiresAtMs = Number(expiry) * 1000
   if (!(expiresAtMs > now)) return 'The token has expired.'
   return { path: entityPath(decode(resource)), rights: accessKey.rights, expiresAtMs }

@@ -18,8 +18,10 @@ const settledMode = 1
 /** Opens a client's sender on a queue or topic. @throws BrokerError when it must be refused */
 export const openIngress = (context: LinkContext, entity: Entity, receiver: RheaReceiver): void => {
   const { queue } = entity
-  if (entity.kind === 'subscription' || entity.kind === 'dead-letter') throw notAllowed(`Messages cannot be sent to '${queue.path}'.`)
-  if (queue.properties.status === 'Disabled' || queue.properties.status === 'SendDisabled') throw entityDisabled(queue.path)
+  if (entity.kind === 'subscription' || entity.kind === 'dead-letter')
+    throw notAllowed(`Messages cannot be sent to '${queue.path}'.`)
+  if (queue.properties.status === 'Disabled' || queue.properties.status === 'SendDisabled')
+    throw entityDisabled(queue.path)
   acceptAttach(receiver)
   const ingress = { path: queue.path, publish: queue.publish.bind(queue) }
   new IngressLink({ ...context, receiver, ingress })
@@ -28,14 +30,25 @@ export const openIngress = (context: LinkContext, entity: Entity, receiver: Rhea
 /** Opens a client's receiver on a queue, subscription or dead-letter queue. @throws BrokerError when it must be refused */
 export const openConsumer = (context: LinkContext, peer: Peer, entity: Entity, sender: RheaSender): void => {
   const { queue } = entity
-  if (entity.kind === 'topic') throw notAllowed(`Messages cannot be received from the topic '${queue.path}'; use a subscription.`)
-  if (queue.properties.status === 'Disabled' || queue.properties.status === 'ReceiveDisabled') throw entityDisabled(queue.path)
+  if (entity.kind === 'topic')
+    throw notAllowed(`Messages cannot be received from the topic '${queue.path}'; use a subscription.`)
+  if (queue.properties.status === 'Disabled' || queue.properties.status === 'ReceiveDisabled')
+    throw entityDisabled(queue.path)
   const session = requestedSession(sender)
-  if (queue.sessions !== undefined && session === undefined) throw notAllowed(`It is not possible for '${queue.path}', which requires sessions, to create a receiver without a session.`)
-  if (queue.sessions === undefined && session !== undefined) throw notAllowed(`A session receiver cannot be created on '${queue.path}', which does not require sessions.`)
+  if (queue.sessions !== undefined && session === undefined)
+    throw notAllowed(
+      `It is not possible for '${queue.path}', which requires sessions, to create a receiver without a session.`,
+    )
+  if (queue.sessions === undefined && session !== undefined)
+    throw notAllowed(`A session receiver cannot be created on '${queue.path}', which does not require sessions.`)
   const mode = sender.snd_settle_mode === settledMode ? 'receive-and-delete' : 'peek-lock'
   const consumer = new ConsumerLink({ sender, queue, mode, journal: context.journal, faults: context.faults })
-  const link: OpenLink = { session: sender.session, path: queue.path, detached: () => consumer.detached(), close: (error) => consumer.close(error) }
+  const link: OpenLink = {
+    session: sender.session,
+    path: queue.path,
+    detached: () => consumer.detached(),
+    close: (error) => consumer.close(error),
+  }
   if (typeof session === 'string') {
     const lockedUntilMs = consumer.acceptSession(session)
     acceptAttach(sender)
@@ -49,13 +62,26 @@ export const openConsumer = (context: LinkContext, peer: Peer, entity: Entity, s
 }
 
 // The attach reply is the answer to "accept the next session", so it is withheld until there is one.
-const waitForSession = (context: LinkContext, peer: Peer, sender: RheaSender, consumer: ConsumerLink, link: OpenLink): void => {
-  const wanted = Number((sender.properties as Record<string, unknown> | undefined)?.['com.microsoft:timeout'] ?? defaultSessionWaitMs)
+const waitForSession = (
+  context: LinkContext,
+  peer: Peer,
+  sender: RheaSender,
+  consumer: ConsumerLink,
+  link: OpenLink,
+): void => {
+  const wanted = Number(
+    (sender.properties as Record<string, unknown> | undefined)?.['com.microsoft:timeout'] ?? defaultSessionWaitMs,
+  )
   holdAttach(sender)
   const timer = context.scheduler.at(context.clock.now() + (wanted > 0 ? wanted : defaultSessionWaitMs), () => {
     if (!consumer.stopWaiting()) return
     resumeAttach(sender)
-    link.close(new BrokerError('com.microsoft:timeout', 'The operation did not complete within the allotted time: no session has become available.'))
+    link.close(
+      new BrokerError(
+        'com.microsoft:timeout',
+        'The operation did not complete within the allotted time: no session has become available.',
+      ),
+    )
     peer.drop(link)
   })
   sender.once('sender_close', () => {

@@ -1,5 +1,12 @@
 import { messageLockLost } from '../broker-error.ts'
-import { rejectedState, type Frame, type RheaConnection, type RheaReceiver, type RheaSender, type RheaSession } from './rhea-internals.ts'
+import {
+  rejectedState,
+  type Frame,
+  type RheaConnection,
+  type RheaReceiver,
+  type RheaSender,
+  type RheaSession,
+} from './rhea-internals.ts'
 
 const messageFormatField = 3
 const nothing = Buffer.alloc(0)
@@ -47,7 +54,10 @@ const isUnwanted = (session: RheaSession, link: RheaReceiver, frame: Frame): boo
   if (!link.refused && !aborted && !beyondCredit) return false
   if (beyondCredit && !link.refused) {
     link.refused = true
-    link.close({ condition: 'amqp:link:transfer-limit-exceeded', description: 'A transfer arrived without link credit.' })
+    link.close({
+      condition: 'amqp:link:transfer-limit-exceeded',
+      description: 'A transfer arrived without link credit.',
+    })
   }
   session.incoming.next_transfer_id++
   if (link._incomplete !== undefined) {
@@ -56,7 +66,8 @@ const isUnwanted = (session: RheaSession, link: RheaReceiver, frame: Frame): boo
     link.arrivedBytes = 0
   }
   const next = session.incoming.next_delivery_id
-  if (typeof deliveryId === 'number' && (next === undefined || deliveryId >= next)) session.incoming.next_delivery_id = deliveryId + 1
+  if (typeof deliveryId === 'number' && (next === undefined || deliveryId >= next))
+    session.incoming.next_delivery_id = deliveryId + 1
   return true
 }
 

@@ -28,7 +28,8 @@ export const changeApplicationProperties = (bare: Buffer, changes: PropertyChang
 
 // The descriptor before a section's value is 0x00 and a ulong, which senders may encode in one byte, eight, or as a symbol.
 const sectionStart = (bare: Buffer, valueAt: number): number => {
-  if (bare[valueAt - descriptorBytes] === 0x00 && bare[valueAt - 2] === 0x53 && bare[valueAt - 1] === section) return valueAt - descriptorBytes
+  if (bare[valueAt - descriptorBytes] === 0x00 && bare[valueAt - 2] === 0x53 && bare[valueAt - 1] === section)
+    return valueAt - descriptorBytes
   for (let at = 0; at < valueAt;) {
     const value = skipValue(bare, at + 1)
     if (value === valueAt) return at

@@ -8,7 +8,14 @@ export const firstLockId = (run: number): number => (run % 4096) * locksPerRun +
 
 const reordered = (token: Buffer): Buffer =>
   Buffer.from([
-    token[3] ?? 0, token[2] ?? 0, token[1] ?? 0, token[0] ?? 0, token[5] ?? 0, token[4] ?? 0, token[7] ?? 0, token[6] ?? 0,
+    token[3] ?? 0,
+    token[2] ?? 0,
+    token[1] ?? 0,
+    token[0] ?? 0,
+    token[5] ?? 0,
+    token[4] ?? 0,
+    token[7] ?? 0,
+    token[6] ?? 0,
     ...token.subarray(8, 16),
   ])
 

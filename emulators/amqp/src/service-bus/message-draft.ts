@@ -15,7 +15,10 @@ export type Route = (draft: MessageDraft, sequenceNumber: number) => void
 type Place = { rowId: number; sequenceNumber: number; now: number; defaultTtlMs: number }
 
 /** The message a draft becomes in an entity. Its time to live is the shorter of its own and the entity's. */
-export const placeMessage = (draft: MessageDraft, { rowId, sequenceNumber, now, defaultTtlMs }: Place): BrokeredMessage => {
+export const placeMessage = (
+  draft: MessageDraft,
+  { rowId, sequenceNumber, now, defaultTtlMs }: Place,
+): BrokeredMessage => {
   const scheduled = draft.scheduledAtMs !== undefined && draft.scheduledAtMs > now
   const ttlMs = Math.min(draft.ttlMs ?? Infinity, defaultTtlMs)
   const startsAtMs = scheduled ? (draft.scheduledAtMs ?? now) : now
@@ -53,6 +56,7 @@ export const draftOf = (message: BrokeredMessage): MessageDraft => ({
   sessionId: message.sessionId,
   partitionKey: undefined,
   scheduledAtMs: undefined,
-  enqueuedSequenceNumber: message.enqueuedSequenceNumber === 0 ? message.sequenceNumber : message.enqueuedSequenceNumber,
+  enqueuedSequenceNumber:
+    message.enqueuedSequenceNumber === 0 ? message.sequenceNumber : message.enqueuedSequenceNumber,
   deadLetterSource: message.deadLetterSource,
 })

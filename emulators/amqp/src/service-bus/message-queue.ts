@@ -15,7 +15,10 @@ import { SessionDispatcher } from './session-dispatcher.ts'
 
 export type DeadLetterCause = { reason?: string | undefined; description?: string | undefined }
 
-const expired: DeadLetterCause = { reason: 'TTLExpiredException', description: 'The message expired and was dead lettered.' }
+const expired: DeadLetterCause = {
+  reason: 'TTLExpiredException',
+  description: 'The message expired and was dead lettered.',
+}
 
 /**
  * A queue, a subscription or a dead-letter queue.
@@ -53,7 +56,8 @@ export class MessageQueue implements DispatchedQueue {
     if (properties.requiresSession) this.#dispatcher = this.sessions = new SessionDispatcher(this)
     else this.#dispatcher = this.plain = new PlainDispatcher(this)
     if (properties.requiresDuplicateDetection) this.#duplicates = new DuplicateHistory(properties.duplicateWindowMs)
-    if (!isDeadLetterQueue) this.deadLetters = new MessageQueue(context, `${path}/$DeadLetterQueue`, deadLetterProperties(properties), true)
+    if (!isDeadLetterQueue)
+      this.deadLetters = new MessageQueue(context, `${path}/$DeadLetterQueue`, deadLetterProperties(properties), true)
     this.#deadlines = new QueueDeadlines(context, {
       due: (sequenceNumber) => this.#activate(sequenceNumber),
       expired: (sequenceNumber) => this.#expireIfOver(sequenceNumber),
@@ -80,7 +84,9 @@ export class MessageQueue implements DispatchedQueue {
     for (const draft of drafts) {
       bytes += draft.bare.length
       if (this.properties.requiresSession && draft.sessionId === undefined) {
-        throw notAllowed(`The SessionId was not set on a message, and it cannot be sent to the entity '${this.path}', which requires sessions.`)
+        throw notAllowed(
+          `The SessionId was not set on a message, and it cannot be sent to the entity '${this.path}', which requires sessions.`,
+        )
       }
     }
     if (bytes > this.properties.maxSizeBytes) throw quotaExceeded(this.path)
@@ -90,7 +96,12 @@ export class MessageQueue implements DispatchedQueue {
 
   /** Dead-letters a message that this entity cannot take in, although its sender was told that it is accepted. */
   refuse(draft: MessageDraft, cause: DeadLetterCause): void {
-    const place = { rowId: this.#context.newRowId(), sequenceNumber: this.contents.nextSequenceNumber(), now: this.now(), defaultTtlMs: Infinity }
+    const place = {
+      rowId: this.#context.newRowId(),
+      sequenceNumber: this.contents.nextSequenceNumber(),
+      now: this.now(),
+      defaultTtlMs: Infinity,
+    }
     this.#moveToDeadLetters(placeMessage(draft, place), cause)
   }
 
@@ -98,7 +109,8 @@ export class MessageQueue implements DispatchedQueue {
   cancelScheduled(sequenceNumbers: number[]): void {
     const messages = sequenceNumbers.map((sequenceNumber) => {
       const message = this.contents.get(sequenceNumber)
-      if (message?.state !== 'scheduled') throw messageNotFound(`There is no scheduled message with sequence number ${sequenceNumber} in '${this.path}'.`)
+      if (message?.state !== 'scheduled')
+        throw messageNotFound(`There is no scheduled message with sequence number ${sequenceNumber} in '${this.path}'.`)
       return message
     })
     for (const message of messages) this.contents.remove(message)
@@ -155,7 +167,9 @@ export class MessageQueue implements DispatchedQueue {
     const messages = sequenceNumbers.map((sequenceNumber) => {
       const message = this.contents.get(sequenceNumber)
       if (message?.state !== 'deferred' || message.lock !== undefined) {
-        throw messageNotFound(`There is no deferred message with sequence number ${sequenceNumber} in '${this.path}', or it is locked.`)
+        throw messageNotFound(
+          `There is no deferred message with sequence number ${sequenceNumber} in '${this.path}', or it is locked.`,
+        )
       }
       return message
     })
@@ -245,7 +259,13 @@ export class MessageQueue implements DispatchedQueue {
       this.route({ ...draftOf(message), ttlMs: undefined }, message.sequenceNumber)
       return
     }
-    const adopted: BrokeredMessage = { ...message, rowId: this.#context.newRowId(), state: 'active', expiresAtMs: Infinity, lock: undefined }
+    const adopted: BrokeredMessage = {
+      ...message,
+      rowId: this.#context.newRowId(),
+      state: 'active',
+      expiresAtMs: Infinity,
+      lock: undefined,
+    }
     this.contents.insert(adopted)
     this.#makeReady(adopted)
   }
@@ -262,7 +282,12 @@ export class MessageQueue implements DispatchedQueue {
       this.route(draft, sequenceNumber)
       return sequenceNumber
     }
-    const message = placeMessage(draft, { rowId: this.#context.newRowId(), sequenceNumber, now, defaultTtlMs: this.properties.defaultTtlMs })
+    const message = placeMessage(draft, {
+      rowId: this.#context.newRowId(),
+      sequenceNumber,
+      now,
+      defaultTtlMs: this.properties.defaultTtlMs,
+    })
     this.contents.insert(message)
     if (message.expiresAtMs < Infinity) this.#deadlines.expires(message.expiresAtMs, sequenceNumber)
     if (scheduled) this.#deadlines.schedule(draft.scheduledAtMs ?? now, sequenceNumber)
@@ -277,10 +302,19 @@ export class MessageQueue implements DispatchedQueue {
     this.contents.remove(message)
     const sequenceNumber = this.contents.nextSequenceNumber()
     if (this.route !== undefined) {
-      this.route({ ...draftOf(message), enqueuedSequenceNumber: 0, scheduledAtMs: message.scheduledAtMs }, sequenceNumber)
+      this.route(
+        { ...draftOf(message), enqueuedSequenceNumber: 0, scheduledAtMs: message.scheduledAtMs },
+        sequenceNumber,
+      )
       return
     }
-    const active: BrokeredMessage = { ...message, rowId: this.#context.newRowId(), sequenceNumber, enqueuedAtMs: this.now(), state: 'active' }
+    const active: BrokeredMessage = {
+      ...message,
+      rowId: this.#context.newRowId(),
+      sequenceNumber,
+      enqueuedAtMs: this.now(),
+      state: 'active',
+    }
     this.contents.insert(active)
     if (active.expiresAtMs < Infinity) this.#deadlines.expires(active.expiresAtMs, sequenceNumber)
     this.#makeReady(active)
@@ -354,6 +388,7 @@ export class MessageQueue implements DispatchedQueue {
   }
 
   #change(message: BrokeredMessage, changes: PropertyChanges | undefined): void {
-    if (changes !== undefined && changes.size > 0) this.contents.rewrite(message, changeApplicationProperties(message.bare, changes))
+    if (changes !== undefined && changes.size > 0)
+      this.contents.rewrite(message, changeApplicationProperties(message.bare, changes))
   }
 }

@@ -33,7 +33,8 @@ export class Namespace {
       const topic = new Topic(context, name, properties)
       this.topics.push(topic)
       this.#add({ kind: 'topic', queue: topic.entry, topic })
-      for (const subscription of subscriptions) this.#addSubscription(topic, subscription.name, subscription.properties, subscription.rules)
+      for (const subscription of subscriptions)
+        this.#addSubscription(topic, subscription.name, subscription.properties, subscription.rules)
     }
     for (const entity of this.#entities.values()) this.#forward(entity.queue)
   }
@@ -46,7 +47,8 @@ export class Namespace {
     const suffix = [transferSuffix, deadLetterSuffix].find((candidate) => key.endsWith(candidate))
     const owner = suffix === undefined ? undefined : this.#entities.get(key.slice(0, -suffix.length))
     if (owner === undefined || owner.kind === 'topic') throw entityNotFound(address)
-    if (suffix === deadLetterSuffix && owner.queue.deadLetters !== undefined) return { kind: 'dead-letter', queue: owner.queue.deadLetters }
+    if (suffix === deadLetterSuffix && owner.queue.deadLetters !== undefined)
+      return { kind: 'dead-letter', queue: owner.queue.deadLetters }
     return this.#transferQueue(key, owner.queue)
   }
 
@@ -97,7 +99,12 @@ export class Namespace {
     this.#add({ kind: 'queue', queue })
   }
 
-  #addSubscription(topic: Topic, name: string, properties: EntityProperties, rules: RuleDefinition[] | undefined): void {
+  #addSubscription(
+    topic: Topic,
+    name: string,
+    properties: EntityProperties,
+    rules: RuleDefinition[] | undefined,
+  ): void {
     const subscription = topic.subscribe(name, properties, rules)
     this.#subscriptionsByNumber.set(subscription.queue.contents.entity, subscription)
     this.#add({ kind: 'subscription', queue: subscription.queue, subscription })
@@ -106,13 +113,19 @@ export class Namespace {
   #add(entity: Entity): void {
     this.#entities.set(entity.queue.path.toLowerCase(), entity)
     this.#byNumber.set(entity.queue.contents.entity, entity.queue)
-    if (entity.queue.deadLetters !== undefined) this.#byNumber.set(entity.queue.deadLetters.contents.entity, entity.queue.deadLetters)
+    if (entity.queue.deadLetters !== undefined)
+      this.#byNumber.set(entity.queue.deadLetters.contents.entity, entity.queue.deadLetters)
   }
 
   // Messages that could not be forwarded would go there. Here a forward is refused only by its target's own limits, and
   // then the message is dead-lettered where it was, so the transfer queue exists and stays empty.
   #transferQueue(key: string, owner: MessageQueue): Entity {
-    const queue = new MessageQueue(this.#context, `${owner.path}/$Transfer/$DeadLetterQueue`, deadLetterProperties(owner.properties), true)
+    const queue = new MessageQueue(
+      this.#context,
+      `${owner.path}/$Transfer/$DeadLetterQueue`,
+      deadLetterProperties(owner.properties),
+      true,
+    )
     const entity: Entity = { kind: 'dead-letter', queue }
     this.#entities.set(key, entity)
     return entity
@@ -138,7 +151,10 @@ export class Namespace {
   }
 
   #saveRules({ queue, rules }: Subscription): void {
-    this.#context.journal.saveRules(queue.contents.entity, rules.definitions.map((definition) => ({ name: definition.name, definition: encodeRule(definition) })))
+    this.#context.journal.saveRules(
+      queue.contents.entity,
+      rules.definitions.map((definition) => ({ name: definition.name, definition: encodeRule(definition) })),
+    )
   }
 }
 

@@ -15,14 +15,16 @@ export class ReadyQueue {
 
   push(sequenceNumber: number): void {
     const last = this.#fresh[this.#fresh.length - 1]
-    if (this.#head === this.#fresh.length || last === undefined || last < sequenceNumber) this.#fresh.push(sequenceNumber)
+    if (this.#head === this.#fresh.length || last === undefined || last < sequenceNumber)
+      this.#fresh.push(sequenceNumber)
     else this.#returned.push(sequenceNumber, sequenceNumber)
   }
 
   /** The lowest number without taking it. */
   peek(): number | undefined {
     const fresh = this.#fresh[this.#head]
-    if (this.#returned.size > 0 && (fresh === undefined || this.#returned.earliest < fresh)) return this.#returned.earliest
+    if (this.#returned.size > 0 && (fresh === undefined || this.#returned.earliest < fresh))
+      return this.#returned.earliest
     return fresh
   }
 

@@ -1,5 +1,11 @@
 import { BrokerError, invalidArgument } from '../broker-error.ts'
-import { compileCorrelationFilter, compileSqlAction, compileSqlFilter, type CorrelationFilter, type RuleMessage } from '../rules/index.ts'
+import {
+  compileCorrelationFilter,
+  compileSqlAction,
+  compileSqlFilter,
+  type CorrelationFilter,
+  type RuleMessage,
+} from '../rules/index.ts'
 import { applyView, copyView } from './rule-view.ts'
 import type { MessageDraft } from './message-draft.ts'
 
@@ -7,7 +13,11 @@ export type RuleFilter = { sql: string } | { correlation: CorrelationFilter } | 
 
 export type RuleDefinition = { name: string; filter: RuleFilter; action?: string | undefined }
 
-type CompiledRule = { definition: RuleDefinition; matches: (message: RuleMessage) => boolean; act: ((message: RuleMessage) => void) | undefined }
+type CompiledRule = {
+  definition: RuleDefinition
+  matches: (message: RuleMessage) => boolean
+  act: ((message: RuleMessage) => void) | undefined
+}
 
 export const defaultRule: RuleDefinition = { name: '$Default', filter: { always: true } }
 
@@ -27,13 +37,15 @@ export class RuleSet {
   /** @throws BrokerError when the name is taken or the rule cannot be compiled */
   add(definition: RuleDefinition): void {
     const key = definition.name.toLowerCase()
-    if (this.#rules.has(key)) throw new BrokerError('com.microsoft:entity-already-exists', `Rule '${definition.name}' already exists.`)
+    if (this.#rules.has(key))
+      throw new BrokerError('com.microsoft:entity-already-exists', `Rule '${definition.name}' already exists.`)
     this.#rules.set(key, compile(definition))
   }
 
   /** @throws BrokerError when there is no such rule */
   remove(name: string): void {
-    if (!this.#rules.delete(name.toLowerCase())) throw new BrokerError('amqp:not-found', `The messaging entity 'rule ${name}' could not be found.`)
+    if (!this.#rules.delete(name.toLowerCase()))
+      throw new BrokerError('amqp:not-found', `The messaging entity 'rule ${name}' could not be found.`)
   }
 
   /**
@@ -61,7 +73,8 @@ export class RuleSet {
 
 const compile = (definition: RuleDefinition): CompiledRule => {
   try {
-    const act = definition.action === undefined || definition.action === '' ? undefined : compileSqlAction(definition.action)
+    const act =
+      definition.action === undefined || definition.action === '' ? undefined : compileSqlAction(definition.action)
     return { definition, matches: compileFilter(definition.filter), act }
   } catch (error) {
     throw invalidArgument(`Rule '${definition.name}': ${error instanceof Error ? error.message : String(error)}`)

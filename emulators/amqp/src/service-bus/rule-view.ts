@@ -9,14 +9,27 @@ import type { MessageDraft } from './message-draft.ts'
 type Field = keyof RuleMessage['properties']
 
 // Positions in the properties section (AMQP 1.0 part 3, 3.2.4).
-const fieldAt: Record<number, Field> = { 0: 'messageId', 2: 'to', 3: 'subject', 4: 'replyTo', 5: 'correlationId', 6: 'contentType', 10: 'sessionId', 12: 'replyToSessionId' }
+const fieldAt: Record<number, Field> = {
+  0: 'messageId',
+  2: 'to',
+  3: 'subject',
+  4: 'replyTo',
+  5: 'correlationId',
+  6: 'contentType',
+  10: 'sessionId',
+  12: 'replyToSessionId',
+}
 const contentType = 6
 const propertiesSection = 0x73
 
 /** What rules see of a message. */
 export const ruleView = (draft: MessageDraft, sequenceNumber: number, enqueuedAtMs: number): RuleMessage => {
   const sections = findSections(draft.bare)
-  const view: RuleMessage = { properties: {}, applicationProperties: {}, system: { sequenceNumber, enqueuedTime: new Date(enqueuedAtMs) } }
+  const view: RuleMessage = {
+    properties: {},
+    applicationProperties: {},
+    system: { sequenceNumber, enqueuedTime: new Date(enqueuedAtMs) },
+  }
   for (const [index, at] of fieldOffsets(draft.bare, sections.properties).entries()) {
     const field = fieldAt[index]
     const value = field === undefined ? null : readValue(draft.bare, at)
@@ -25,14 +38,20 @@ export const ruleView = (draft: MessageDraft, sequenceNumber: number, enqueuedAt
   if (sections.applicationProperties >= 0) {
     for (const { key, value } of mapEntries(draft.bare, sections.applicationProperties)) {
       // defineProperty, because assigning to __proto__ would change the object instead of adding a key.
-      Object.defineProperty(view.applicationProperties, key, { value: readValue(draft.bare, value), enumerable: true, writable: true, configurable: true })
+      Object.defineProperty(view.applicationProperties, key, {
+        value: readValue(draft.bare, value),
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      })
     }
   }
   return view
 }
 
 const setField = (properties: RuleMessage['properties'], field: Field, value: AmqpValue): void => {
-  if (field === 'messageId' || field === 'correlationId') properties[field] = typeof value === 'number' || typeof value === 'bigint' ? value : String(value)
+  if (field === 'messageId' || field === 'correlationId')
+    properties[field] = typeof value === 'number' || typeof value === 'bigint' ? value : String(value)
   else if (typeof value === 'string') properties[field] = value
 }
 
@@ -54,14 +73,23 @@ export const copyView = (view: RuleMessage): RuleMessage => ({
 /** The draft with what an action changed. Only changed values are encoded anew; the others keep their types. */
 export const applyView = (draft: MessageDraft, before: RuleMessage, after: RuleMessage): MessageDraft => {
   const changes: PropertyChanges = new Map()
-  for (const key of new Set([...Object.keys(before.applicationProperties), ...Object.keys(after.applicationProperties)])) {
+  for (const key of new Set([
+    ...Object.keys(before.applicationProperties),
+    ...Object.keys(after.applicationProperties),
+  ])) {
     if (!(key in after.applicationProperties)) changes.set(key, undefined)
-    else if (after.applicationProperties[key] !== before.applicationProperties[key]) changes.set(key, encodeScalar(after.applicationProperties[key]))
+    else if (after.applicationProperties[key] !== before.applicationProperties[key])
+      changes.set(key, encodeScalar(after.applicationProperties[key]))
   }
   let bare = changeApplicationProperties(draft.bare, changes)
   const fields = Object.values(fieldAt).filter((field) => before.properties[field] !== after.properties[field])
   if (fields.length > 0) bare = changeFields(bare, fields, after)
-  return { ...draft, bare, sessionId: after.properties.sessionId, messageId: String(after.properties.messageId ?? draft.messageId) }
+  return {
+    ...draft,
+    bare,
+    sessionId: after.properties.sessionId,
+    messageId: String(after.properties.messageId ?? draft.messageId),
+  }
 }
 
 const changeFields = (bare: Buffer, changed: Field[], after: RuleMessage): Buffer => {
@@ -78,4 +106,5 @@ const changeFields = (bare: Buffer, changed: Field[], after: RuleMessage): Buffe
   return Buffer.concat([encodeDescribed(propertiesSection, encodeList(items)), bare.subarray(end)])
 }
 
-const encodeField = (index: number, value: unknown): Buffer => (index === contentType && typeof value === 'string' ? encodeSymbol(value) : encodeScalar(value))
+const encodeField = (index: number, value: unknown): Buffer =>
+  index === contentType && typeof value === 'string' ? encodeSymbol(value) : encodeScalar(value)

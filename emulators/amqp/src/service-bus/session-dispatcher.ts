@@ -103,7 +103,10 @@ export class SessionDispatcher implements Dispatcher {
 
   /** Ids of sessions with messages or state that changed after `since`, in order. */
   list(since: number): string[] {
-    return [...this.#sessions.values()].filter((session) => session.updatedAtMs > since).map((session) => session.id).sort()
+    return [...this.#sessions.values()]
+      .filter((session) => session.updatedAtMs > since)
+      .map((session) => session.id)
+      .sort()
   }
 
   /** The holder can take more. */
@@ -209,14 +212,26 @@ export class SessionDispatcher implements Dispatcher {
   #session(id: string): Session {
     let session = this.#sessions.get(id)
     if (session === undefined) {
-      session = { id, ready: new ReadyQueue(), locked: new Map(), holder: undefined, lockedUntilMs: 0, state: undefined, updatedAtMs: this.#queue.now() }
+      session = {
+        id,
+        ready: new ReadyQueue(),
+        locked: new Map(),
+        holder: undefined,
+        lockedUntilMs: 0,
+        state: undefined,
+        updatedAtMs: this.#queue.now(),
+      }
       this.#sessions.set(id, session)
     }
     return session
   }
 
   #forgetIfIdle(session: Session): void {
-    const idle = session.holder === undefined && session.ready.size === 0 && session.locked.size === 0 && session.state === undefined
+    const idle =
+      session.holder === undefined &&
+      session.ready.size === 0 &&
+      session.locked.size === 0 &&
+      session.state === undefined
     if (idle && this.#sessions.get(session.id) === session) {
       this.#sessions.delete(session.id)
     }

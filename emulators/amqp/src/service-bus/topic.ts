@@ -50,7 +50,10 @@ export class Topic {
 const refusal = (error: unknown): { reason: string; description: string } => {
   if (error instanceof RuleEvaluationError) return { reason: 'FilterEvaluationException', description: error.message }
   if (error instanceof BrokerError && error.condition === 'amqp:not-allowed') {
-    return { reason: 'Session id is null.', description: "Session enabled entity doesn't allow a message whose session identifier is null." }
+    return {
+      reason: 'Session id is null.',
+      description: "Session enabled entity doesn't allow a message whose session identifier is null.",
+    }
   }
   if (error instanceof BrokerError) return { reason: error.condition, description: error.message }
   throw error

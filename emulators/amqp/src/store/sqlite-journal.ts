@@ -10,12 +10,14 @@ const sql = {
   addEntity: 'INSERT INTO entities (path) VALUES (?)',
   insertMessage: `INSERT INTO messages VALUES (${Array.from({ length: 20 }, () => '?').join(', ')})`,
   updateMessage: 'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ? WHERE id = ?',
-  replaceMessage: 'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ?, bare = ? WHERE id = ?',
+  replaceMessage:
+    'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ?, bare = ? WHERE id = ?',
   removeMessage: 'DELETE FROM messages WHERE id = ?',
   saveSequence: 'INSERT INTO sequences VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET last = excluded.last',
   saveSession: 'INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (entity, id) DO UPDATE SET state = excluded.state',
   removeSession: 'DELETE FROM sessions WHERE entity = ? AND id = ?',
-  saveDuplicate: 'INSERT INTO duplicates VALUES (?, ?, ?) ON CONFLICT (entity, message_id) DO UPDATE SET until = excluded.until',
+  saveDuplicate:
+    'INSERT INTO duplicates VALUES (?, ?, ?) ON CONFLICT (entity, message_id) DO UPDATE SET until = excluded.until',
   removeRules: 'DELETE FROM rules WHERE entity = ?',
   noteRules: 'INSERT OR IGNORE INTO changed_rules VALUES (?)',
   addRule: 'INSERT INTO rules VALUES (?, ?, ?, ?)',
@@ -67,11 +69,24 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
     },
     updateMessage(message) {
       begin()
-      run.updateMessage.run(message.state, message.deliveryCount, message.lock?.id ?? null, message.lock?.lockedUntilMs ?? null, message.rowId)
+      run.updateMessage.run(
+        message.state,
+        message.deliveryCount,
+        message.lock?.id ?? null,
+        message.lock?.lockedUntilMs ?? null,
+        message.rowId,
+      )
     },
     replaceMessage(message) {
       begin()
-      run.replaceMessage.run(message.state, message.deliveryCount, message.lock?.id ?? null, message.lock?.lockedUntilMs ?? null, message.bare, message.rowId)
+      run.replaceMessage.run(
+        message.state,
+        message.deliveryCount,
+        message.lock?.id ?? null,
+        message.lock?.lockedUntilMs ?? null,
+        message.bare,
+        message.rowId,
+      )
     },
     removeMessage(rowId) {
       begin()
@@ -94,7 +109,8 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
       begin()
       run.removeRules.run(entity)
       run.noteRules.run(entity)
-      for (const [position, { name, definition }] of rules.entries()) run.addRule.run(entity, position, name, definition)
+      for (const [position, { name, definition }] of rules.entries())
+        run.addRule.run(entity, position, name, definition)
     },
     appendEvent(partition, event) {
       begin()
@@ -113,7 +129,9 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
     },
     reset() {
       commit()
-      database.exec('DELETE FROM messages; DELETE FROM sessions; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;')
+      database.exec(
+        'DELETE FROM messages; DELETE FROM sessions; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;',
+      )
     },
     close() {
       commit()
@@ -123,22 +141,36 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
 }
 
 const prepareAll = (database: DatabaseSync): Record<keyof typeof sql, StatementSync> =>
-  Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Record<keyof typeof sql, StatementSync>
+  Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Record<
+    keyof typeof sql,
+    StatementSync
+  >
 
 const restoreAll = (database: DatabaseSync, visitor: RestoreVisitor, now: number): void => {
   database.exec("INSERT INTO meta VALUES ('run', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
   visitor.run(Number(database.prepare("SELECT value FROM meta WHERE name = 'run'").get()?.['value']))
-  for (const row of database.prepare('SELECT * FROM sequences').iterate()) visitor.sequence(Number(row['entity']), Number(row['last']))
+  for (const row of database.prepare('SELECT * FROM sequences').iterate())
+    visitor.sequence(Number(row['entity']), Number(row['last']))
   // Unlocked messages first, by age; then the locked ones by expiry, which is the order that the queues rely on.
-  for (const row of database.prepare('SELECT * FROM messages ORDER BY locked_until, id').iterate()) visitor.message(Number(row['entity']), messageOfRow(row))
+  for (const row of database.prepare('SELECT * FROM messages ORDER BY locked_until, id').iterate())
+    visitor.message(Number(row['entity']), messageOfRow(row))
   for (const row of database.prepare('SELECT * FROM sessions').iterate()) {
-    visitor.sessionState({ entity: Number(row['entity']), sessionId: String(row['id']), state: Buffer.from(row['state'] as Uint8Array) })
+    visitor.sessionState({
+      entity: Number(row['entity']),
+      sessionId: String(row['id']),
+      state: Buffer.from(row['state'] as Uint8Array),
+    })
   }
   database.prepare('DELETE FROM duplicates WHERE until <= ?').run(now)
-  for (const row of database.prepare('SELECT * FROM duplicates ORDER BY until').iterate()) visitor.duplicate(Number(row['entity']), String(row['message_id']), Number(row['until']))
+  for (const row of database.prepare('SELECT * FROM duplicates ORDER BY until').iterate())
+    visitor.duplicate(Number(row['entity']), String(row['message_id']), Number(row['until']))
   const rules = database.prepare('SELECT name, definition FROM rules WHERE entity = ? ORDER BY position')
   for (const { entity } of database.prepare('SELECT entity FROM changed_rules').all()) {
-    visitor.rules(Number(entity), rules.all(Number(entity)).map((row) => ({ name: String(row['name']), definition: String(row['definition']) })))
+    visitor.rules(
+      Number(entity),
+      rules.all(Number(entity)).map((row) => ({ name: String(row['name']), definition: String(row['definition']) })),
+    )
   }
-  for (const row of database.prepare('SELECT * FROM events ORDER BY partition, sequence').iterate()) visitor.event(Number(row['partition']), eventOfRow(row))
+  for (const row of database.prepare('SELECT * FROM events ORDER BY partition, sequence').iterate())
+    visitor.event(Number(row['partition']), eventOfRow(row))
 }

@@ -4,10 +4,12 @@ import type { StoredEvent } from './journal.ts'
 
 type Row = Record<string, SQLOutputValue>
 
-const bytes = (value: SQLOutputValue | undefined): Buffer => (value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.alloc(0))
+const bytes = (value: SQLOutputValue | undefined): Buffer =>
+  value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.alloc(0)
 const text = (value: SQLOutputValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined)
 const number = (value: SQLOutputValue | undefined): number => Number(value ?? 0)
-const optional = (value: SQLOutputValue | undefined): number | undefined => (value === null || value === undefined ? undefined : Number(value))
+const optional = (value: SQLOutputValue | undefined): number | undefined =>
+  value === null || value === undefined ? undefined : Number(value)
 
 /** The values of a message in the order of the table's columns. */
 export const messageColumns = (entity: number, message: BrokeredMessage): SQLInputValue[] => [
@@ -51,7 +53,10 @@ export const messageOfRow = (row: Row): BrokeredMessage => ({
   annotations: bytes(row['annotations']),
   annotationCount: number(row['annotation_count']),
   bare: bytes(row['bare']),
-  lock: row['lock_id'] === null ? undefined : { id: number(row['lock_id']), lockedUntilMs: number(row['locked_until']), owner: undefined },
+  lock:
+    row['lock_id'] === null
+      ? undefined
+      : { id: number(row['lock_id']), lockedUntilMs: number(row['locked_until']), owner: undefined },
 })
 
 /** The values of an event in the order of the table's columns. */

@@ -2,32 +2,63 @@ import type { ItemContainer } from '../store/item-container.ts'
 import { allOf, type Fragment } from './fragment.ts'
 import type { Filter } from './to-sqlite.ts'
 
-// Below this a wrong choice costs nothing; above, counting this many index entries costs a tenth of a millisecond.
+// Below this a wrong choice costs nothing.
 const itemsWorthChoosing = 5000
-const enough = 1000
+// Counting a thousand index entries costs a tenth of a millisecond; only if none of the indexes is that selective, count on.
+const bounds = [1000, 20_000]
 
-/**
- * The index that leaves fewest rows, as `INDEXED BY …`. SQLite keeps no histograms of expressions: for `status IN (…) AND
- * updatedAt < @now` it takes the range, which is nearly every row. So each usable index is asked for its number of matches,
- * up to a bound; when none is selective, or only one exists, SQLite chooses by itself.
- */
-export const chooseIndex = (container: ItemContainer, scope: Fragment, filters: readonly Filter[]): string => {
-  if (container.itemCount < itemsWorthChoosing) return ''
-  const candidates = new Map<string, Fragment[]>()
-  if (scope.sql !== '') candidates.set(`${container.table}_id`, [scope])
+interface Candidate {
+  fragments: Fragment[]
+  exact: boolean
+}
+
+const candidatesFor = (
+  container: ItemContainer,
+  scope: Fragment,
+  filters: readonly Filter[],
+): Map<string, Candidate> => {
+  const candidates = new Map<string, Candidate>()
+  if (scope.sql !== '') candidates.set(`${container.table}_id`, { fragments: [scope], exact: true })
   for (const filter of filters) {
     const name = filter.path && container.indexes.nameOf(filter.path)
-    if (name !== undefined) candidates.set(name, [...(candidates.get(name) ?? []), filter])
+    if (name === undefined) continue
+    const known = candidates.get(name)
+    const fragments = [...(known?.fragments ?? []), filter]
+    candidates.set(name, { fragments, exact: filter.exact === true || known?.exact === true })
   }
-  if (candidates.size < 2) return ''
-  let best = ''
-  let fewest = enough
-  for (const [name, fragments] of candidates) {
+  return candidates
+}
+
+const mostSelective = (
+  container: ItemContainer,
+  candidates: Map<string, Candidate>,
+  bound: number,
+): string | undefined => {
+  let best: string | undefined
+  let fewest = bound
+  for (const [name, { fragments }] of candidates) {
     const { sql, binds } = allOf(fragments)
-    const probe = `SELECT count(*) AS n FROM (SELECT 1 FROM ${container.table} INDEXED BY "${name}" WHERE ${sql} LIMIT ${fewest})`
-    const matches = Number(container.statement(probe).get(...binds)?.['n'] ?? 0)
-    if (matches < fewest) [best, fewest] = [` INDEXED BY "${name}"`, matches]
+    const probe = `SELECT count(*) AS n FROM (SELECT 1 FROM ${container.table} INDEXED BY "${name}" WHERE ${sql} LIMIT ?)`
+    const matches = Number(container.statement(probe).get(...binds, fewest)?.['n'] ?? 0)
+    if (matches < fewest) [best, fewest] = [name, matches]
     if (matches === 0) break
   }
   return best
+}
+
+/**
+ * The index that leaves fewest rows, as `INDEXED BY …`. SQLite keeps no histograms of expressions: for `status IN (…) AND
+ * updatedAt < @now` it takes the range, which is nearly every row. So each usable index is asked for its number of matches, up
+ * to a bound; when none is selective, one with an equality is taken. With fewer than two there is nothing to choose.
+ */
+export const chooseIndex = (container: ItemContainer, scope: Fragment, filters: readonly Filter[]): string => {
+  if (container.itemCount < itemsWorthChoosing) return ''
+  const candidates = candidatesFor(container, scope, filters)
+  if (candidates.size < 2) return ''
+  for (const bound of bounds) {
+    const best = mostSelective(container, candidates, bound)
+    if (best !== undefined) return ` INDEXED BY "${best}"`
+  }
+  const exact = [...candidates].find(([, candidate]) => candidate.exact)
+  return exact === undefined ? '' : ` INDEXED BY "${exact[0]}"`
 }

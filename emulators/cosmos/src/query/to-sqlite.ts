@@ -9,6 +9,8 @@ import type { Fragment } from './fragment.ts'
 /** A condition; `path` is set when an index on that path can find the rows that meet it. */
 export interface Filter extends Fragment {
   path?: Path
+  /** Whether that is an equality (or several) rather than a range. */
+  exact?: boolean
 }
 
 export interface Translation {
@@ -71,6 +73,7 @@ const typed = (path: Path, rank: TypeRank, comparison: string, binds: SQLInputVa
   sql: `(${rankOf(path)} = ${rank} AND ${valueOf(path)} ${comparison})`,
   binds,
   path,
+  exact: /^(=|IN)/.test(comparison),
 })
 
 /** `x BETWEEN a AND b` as `x >= a` and `x <= b`. */
@@ -189,7 +192,7 @@ class Translator {
 
   #equal(path: Path, value: Value): Filter | undefined {
     if (value === undefined) return never
-    if (value === null) return { sql: `(${rankOf(path)} = 1)`, binds: [], path }
+    if (value === null) return { sql: `(${rankOf(path)} = 1)`, binds: [], path, exact: true }
     if (typeof value === 'boolean') return typed(path, 2, `= ${Number(value)}`, [])
     return typeof value === 'object' ? undefined : this.#compare(path, '=', value)
   }

@@ -1,7 +1,14 @@
 import { BrokerError } from '../../broker-error.ts'
 import type { ManagementRequest, ManagementResponse } from '../../server/management-request.ts'
 import type { Entity, Namespace } from '../namespace.ts'
-import { cancelScheduled, peekMessages, receiveBySequenceNumber, renewLock, scheduleMessages, updateDisposition } from './message-operations.ts'
+import {
+  cancelScheduled,
+  peekMessages,
+  receiveBySequenceNumber,
+  renewLock,
+  scheduleMessages,
+  updateDisposition,
+} from './message-operations.ts'
 import { addRule, enumerateRules, removeRule } from './rule-operations.ts'
 import { getSessionState, listSessions, renewSessionLock, setSessionState } from './session-operations.ts'
 
@@ -12,7 +19,12 @@ const prefix = 'com.microsoft:'
  * https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-request-response
  * @throws BrokerError which becomes the response
  */
-export const handleManagement = (namespace: Namespace, entity: Entity, request: ManagementRequest, maxMessageBytes: number): ManagementResponse => {
+export const handleManagement = (
+  namespace: Namespace,
+  entity: Entity,
+  request: ManagementRequest,
+  maxMessageBytes: number,
+): ManagementResponse => {
   const { queue } = entity
   const operation = request.operation.startsWith(prefix) ? request.operation.slice(prefix.length) : request.operation
   switch (operation) {

@@ -23,7 +23,11 @@ export const peekMessages = (queue: MessageQueue, request: ManagementRequest): M
   const sessionId = request.field('session-id')
   const messages: { message: Buffer }[] = []
   let bytes = 0
-  for (const found of queue.peek(from, Math.min(count, mostPeeked), typeof sessionId === 'string' ? sessionId : undefined)) {
+  for (const found of queue.peek(
+    from,
+    Math.min(count, mostPeeked),
+    typeof sessionId === 'string' ? sessionId : undefined,
+  )) {
     const message = encodeDelivery({ ...found, lock: undefined })
     bytes += message.length
     if (messages.length > 0 && bytes > mostPeekedBytes) break
@@ -33,7 +37,11 @@ export const peekMessages = (queue: MessageQueue, request: ManagementRequest): M
   return { status: 200, body: { messages } }
 }
 
-export const scheduleMessages = (queue: MessageQueue, request: ManagementRequest, maxMessageBytes: number): ManagementResponse => {
+export const scheduleMessages = (
+  queue: MessageQueue,
+  request: ManagementRequest,
+  maxMessageBytes: number,
+): ManagementResponse => {
   const entries = request.field('messages')
   if (!Array.isArray(entries)) throw invalidArgument('messages must be a list.')
   const drafts = entries.map((entry) => {
@@ -68,7 +76,14 @@ export const updateDisposition = (queue: MessageQueue, request: ManagementReques
     else if (status === 'abandoned') queue.abandon(lockId, changes)
     else if (status === 'defered') queue.defer(lockId, changes)
     else if (status === 'suspended') {
-      queue.deadLetter(lockId, { ...(typeof reason === 'string' ? { reason } : {}), ...(typeof description === 'string' ? { description } : {}) }, changes)
+      queue.deadLetter(
+        lockId,
+        {
+          ...(typeof reason === 'string' ? { reason } : {}),
+          ...(typeof description === 'string' ? { description } : {}),
+        },
+        changes,
+      )
     } else throw invalidArgument(`disposition-status '${String(status)}' is unknown.`)
   }
   return { status: 200 }

@@ -8,7 +8,15 @@ import type { Subscription } from '../topic.ts'
 import { record } from './request-fields.ts'
 
 // Descriptors of the described lists in which rules travel.
-const codes = { rule: 0x13700000004, sql: 0x1370000006, always: 0x1370000007, never: 0x1370000008, correlation: 0x1370000009, emptyAction: 0x13700000005, action: 0x13700000006 }
+const codes = {
+  rule: 0x13700000004,
+  sql: 0x1370000006,
+  always: 0x1370000007,
+  never: 0x1370000008,
+  correlation: 0x1370000009,
+  emptyAction: 0x13700000005,
+  action: 0x13700000006,
+}
 
 const subscriptionOf = (entity: Entity): Subscription => {
   if (entity.kind !== 'subscription') throw notAllowed('Only subscriptions have rules.')
@@ -26,7 +34,11 @@ export const enumerateRules = (entity: Entity, request: ManagementRequest): Mana
 export const addRule = (namespace: Namespace, entity: Entity, request: ManagementRequest): ManagementResponse => {
   const description = record(request.field('rule-description'))
   const action = record(description['sql-rule-action'])['expression']
-  namespace.addRule(subscriptionOf(entity), { name: ruleName(request), filter: readFilter(description), ...(typeof action === 'string' ? { action } : {}) })
+  namespace.addRule(subscriptionOf(entity), {
+    name: ruleName(request),
+    filter: readFilter(description),
+    ...(typeof action === 'string' ? { action } : {}),
+  })
   return { status: 200 }
 }
 
@@ -65,10 +77,15 @@ const readFilter = (description: Record<string, AmqpValue>): RuleFilter => {
   }
 }
 
-const described = (code: number, items: unknown[]): TypedValue => amqpTypes.wrap_described(amqpTypes.wrap_list(items), code)
+const described = (code: number, items: unknown[]): TypedValue =>
+  amqpTypes.wrap_described(amqpTypes.wrap_list(items), code)
 
 const describeRule = ({ name, filter, action }: RuleDefinition): TypedValue =>
-  described(codes.rule, [describeFilter(filter), action === undefined ? described(codes.emptyAction, []) : described(codes.action, [action, amqpTypes.wrap_int(20)]), name])
+  described(codes.rule, [
+    describeFilter(filter),
+    action === undefined ? described(codes.emptyAction, []) : described(codes.action, [action, amqpTypes.wrap_int(20)]),
+    name,
+  ])
 
 const describeFilter = (filter: RuleFilter): TypedValue => {
   if ('sql' in filter) return described(codes.sql, [filter.sql, amqpTypes.wrap_int(20)])

@@ -32,7 +32,9 @@ export const listSessions = (queue: MessageQueue, request: ManagementRequest): M
   const since = request.field('last-updated-time')
   const skip = Number(request.field('skip') ?? 0)
   const top = Number(request.field('top') ?? 100)
-  const found = sessionsOf(queue).list(since instanceof Date ? since.getTime() : 0).slice(skip, skip + top)
+  const found = sessionsOf(queue)
+    .list(since instanceof Date ? since.getTime() : 0)
+    .slice(skip, skip + top)
   if (found.length === 0) return { status: 204 }
   return { status: 200, body: { skip: amqpTypes.wrap_int(skip + found.length), 'sessions-ids': found } }
 }
