@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 
-const benches: Record<string, () => Promise<{ run(options: BenchOptions): Promise<object> }>> = {
+const benches: Record<string, () => Promise<{ run: (options: BenchOptions) => Promise<object> }>> = {
   pipeline: () => import('./pipeline/run.ts'),
 }
 

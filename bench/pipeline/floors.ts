@@ -97,7 +97,7 @@ async function steps(): Promise<void> {
     },
     { ...options, maxConcurrentCalls: concurrency * 2 },
   )
-  new Worker<{ id: string }>(
+  const worker = new Worker<{ id: string }>(
     'floor',
     async ({ data: { id } }) => {
       const item = deliveries.item(id, ['floor', id])
@@ -111,6 +111,7 @@ async function steps(): Promise<void> {
     },
     { connection: bullmq(), concurrency: concurrency * 2 },
   )
+  worker.on('error', (error) => console.error('floor', error.message))
 }
 
 async function raw(): Promise<void> {

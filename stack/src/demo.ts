@@ -121,7 +121,7 @@ function summary(rows: Progress[], platform: PlatformConfig): boolean {
   )
   console.log(`
 tiers        ${Object.entries(tiers)
-    .map(([tier, list = []]) => `${tier} ${list.length}`)
+    .map(([tier, list]) => `${tier} ${list.length}`)
     .join(', ')}
 cost         $${cost.toFixed(6)}, always large $${alwaysLarge.toFixed(6)}${alwaysLarge > 0 ? ` (${Math.round((1 - cost / alwaysLarge) * 100)} % saved)` : ''}
 latency      p50 ${Math.round(percentile(webhookMs, 0.5))} ms, p99 ${Math.round(percentile(webhookMs, 0.99))} ms, sent to webhook received

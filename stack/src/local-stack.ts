@@ -68,13 +68,15 @@ export async function startLocalStack(options: StackOptions): Promise<LocalStack
     const announced = await Promise.all(
       [...services].map(async ([name, child]) => [name, await child.start()] as const),
     )
-    const ingestPort = announced.find(([name]) => name === 'ingest')?.[1].port
-    const env = {
-      INGEST_URL: `http://127.0.0.1:${ingestPort}`,
+    const env: Record<string, string> = {
+      INGEST_URL: `http://127.0.0.1:${announced.find(([name]) => name === 'ingest')?.[1].port}`,
       SLUICE_API_KEY: common.PROXY_API_KEY ?? '',
       SLUICE_TENANT: 'local',
       SLUICE_WEBHOOK_SECRET: secrets.webhookSecret,
       ...emulators.connections,
+    }
+    for (const [name, { healthPort }] of announced) {
+      env[`${name.toUpperCase().replaceAll('-', '_')}_HEALTH_URL`] = `http://127.0.0.1:${String(healthPort)}`
     }
     return {
       env,

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -23,7 +24,7 @@ first API key. Addresses and keys are written to .local/stack.env.
 
 const { values } = parseArgs({
   options: {
-    port: { type: 'string', default: '7080' },
+    port: { type: 'string' },
     data: { type: 'string' },
     ephemeral: { type: 'boolean', default: false },
     quiet: { type: 'boolean', default: false },
@@ -33,6 +34,17 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(usage)
   process.exit(0)
+}
+
+/** The documented port, or a free one when something else has it. */
+async function preferredPort(): Promise<number> {
+  const preferred = 7080
+  const server = createServer()
+  const free = await new Promise<boolean>((resolve) =>
+    server.once('error', () => resolve(false)).listen(preferred, '127.0.0.1', () => server.close(() => resolve(true))),
+  )
+  if (!free) console.log(`port ${preferred} is taken: the HTTP door takes another one`)
+  return free ? preferred : 0
 }
 
 const localDir = fileURLToPath(new URL('../../.local', import.meta.url))
@@ -66,7 +78,7 @@ try {
   stack = await startLocalStack({
     localDir,
     dataDir: values.ephemeral ? undefined : (values.data ?? join(localDir, 'data')),
-    port: Number(values.port),
+    port: values.port === undefined ? await preferredPort() : Number(values.port),
     report: (event) => {
       if (!values.quiet || event.kind === 'note') console.log(readableLine(event))
     },

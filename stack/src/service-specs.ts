@@ -12,8 +12,12 @@ export function serviceProcess(name: ServiceName, env: Record<string, string>): 
     name,
     command: process.execPath,
     args: () => [`${root}services/${name}/src/main.ts`],
-    // Whatever listens takes the port again that it had before a restart.
-    env: (port) => (port === 0 ? env : { ...env, PORT: String(port) }),
+    // Whatever listens takes the ports again that it had before a restart.
+    env: ({ port, healthPort }) => ({
+      ...env,
+      ...(port === undefined ? {} : { PORT: String(port) }),
+      ...(typeof healthPort === 'number' ? { HEALTH_PORT: String(healthPort) } : {}),
+    }),
     readyLine: serviceReady,
     killAfterMs: 35_000,
   }

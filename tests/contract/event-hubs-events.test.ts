@@ -1,3 +1,4 @@
+import type { EventPosition } from '@azure/event-hubs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openEventHubs, readEvents, type EventHubsNamespace } from './event-hubs-namespace.ts'
 import { eventually, failureCode } from './service-bus-namespace.ts'
@@ -33,21 +34,19 @@ const earliest = { offset: '-1' }
 describe('publishing', () => {
   test('an event arrives with its properties and what the broker adds', async () => {
     const before = Date.now()
-    await namespace
-      .producer('basics')
-      .sendBatch(
-        [
-          {
-            body: { a: 1 },
-            properties: { text: 'x', number: 3 },
-            contentType: 'application/json',
-            messageId: 'm',
-            correlationId: 'c',
-          },
-          { body: Buffer.from([0, 255]) },
-        ],
-        { partitionId: '2' },
-      )
+    await namespace.producer('basics').sendBatch(
+      [
+        {
+          body: { a: 1 },
+          properties: { text: 'x', number: 3 },
+          contentType: 'application/json',
+          messageId: 'm',
+          correlationId: 'c',
+        },
+        { body: Buffer.from([0, 255]) },
+      ],
+      { partitionId: '2' },
+    )
     const [event, second] = await readEvents(namespace.consumer('basics'), '2', earliest, 2)
     expect(event).toMatchObject({
       body: { a: 1 },
@@ -124,8 +123,8 @@ describe('positions', () => {
     }
   })
 
-  const bodies = async (position: object, count: number) => {
-    const events = await readEvents(namespace.consumer('positions'), '0', position as never, count)
+  const bodies = async (position: EventPosition, count: number) => {
+    const events = await readEvents(namespace.consumer('positions'), '0', position, count)
     return events.map(({ body }) => body as number)
   }
 
@@ -179,16 +178,14 @@ describe('groups, owners and the partition’s end', () => {
     await namespace.producer('epochs').sendBatch([{ body: 1 }], { partitionId: '0' })
     const lost: string[] = []
     let started = false
-    const first = namespace
-      .consumer('epochs')
-      .subscribe(
-        '0',
-        {
-          processEvents: async () => void (started = true),
-          processError: async (error) => void lost.push(String((error as { code?: string }).code)),
-        },
-        { startPosition: earliest, ownerLevel: 3, maxWaitTimeInSeconds: 1 },
-      )
+    const first = namespace.consumer('epochs').subscribe(
+      '0',
+      {
+        processEvents: async () => void (started = true),
+        processError: async (error) => void lost.push(String((error as { code?: string }).code)),
+      },
+      { startPosition: earliest, ownerLevel: 3, maxWaitTimeInSeconds: 1 },
+    )
     await eventually(() => started)
     expect((await readEvents(namespace.consumer('epochs'), '0', earliest, 1, { ownerLevel: 3 })).length).toBe(1)
     await eventually(() => lost.includes('ReceiverDisconnectedError'))

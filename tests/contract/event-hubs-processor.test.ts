@@ -110,15 +110,15 @@ test('two consumers share the partitions, and every event is processed', async (
 }, 60_000)
 
 test('a consumer that starts again goes on behind its checkpoints', async () => {
-  const first: unknown[] = []
+  const first: string[] = []
   await publish('resumed', ['a', 'b', 'c', 'd'])
-  const one = await processor('resumed', 'resumed', (body) => first.push(body))
+  const one = await processor('resumed', 'resumed', (body) => first.push(String(body)))
   await eventually(() => first.length === 4, 15_000)
   await one.stop()
   await publish('resumed', ['e', 'f', 'g', 'h'])
-  const second: unknown[] = []
-  const two = await processor('resumed', 'resumed', (body) => second.push(body))
+  const second: string[] = []
+  const two = await processor('resumed', 'resumed', (body) => second.push(String(body)))
   await eventually(() => second.length >= 4, 15_000)
   await two.stop()
-  expect(second.toSorted()).toEqual(['e', 'f', 'g', 'h'])
+  expect(new Set(second)).toEqual(new Set(['e', 'f', 'g', 'h']))
 }, 60_000)

@@ -1,9 +1,8 @@
 import { startOpenAITwin } from '@sluice/emulator-openai'
-import type { OpenAITwin, OpenAITwinOptions } from '@sluice/emulator-openai'
+import type { OpenAITwin, OpenAITwinOptions, TwinConfigInput } from '@sluice/emulator-openai'
 import { AzureOpenAI, OpenAI } from 'openai'
 
-type Config = NonNullable<OpenAITwinOptions['config']>
-export type DeploymentConfig = Config['resources'][number]['deployments'][number]
+export type DeploymentConfig = TwinConfigInput['resources'][number]['deployments'][number]
 
 export const apiKey = 'first-key'
 export const resource = 'unit'

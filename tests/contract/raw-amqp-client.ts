@@ -1,15 +1,15 @@
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import type { Connection, Receiver, Sender, Session } from 'rhea'
+import type { Connection, Container, Receiver, Sender, Session } from 'rhea'
 
 // rhea belongs to the emulator's package and to the SDKs; tests use it to speak AMQP below the SDKs.
 const require = createRequire(import.meta.url)
-const rhea = require('rhea') as typeof import('rhea')
+const rhea = require('rhea') as Container
 
 const deadline = () => ({ signal: AbortSignal.timeout(10_000) })
 
 export const connectRaw = async (port: number): Promise<Connection> => {
-  const connection = rhea.create_container().connect({ port, host: '127.0.0.1', reconnect: false } as never)
+  const connection = rhea.create_container().connect({ port, host: '127.0.0.1', reconnect: false })
   connection.on('disconnected', () => undefined)
   connection.on('connection_error', () => undefined)
   await once(connection, 'connection_open', deadline())
@@ -25,7 +25,7 @@ export const sendRaw = async (
 ): Promise<string> => {
   const sender: Sender = connection.open_sender(address)
   await once(sender, 'sendable', deadline())
-  sender.send(payload as never, undefined, format)
+  sender.send(payload, undefined, format)
   const outcome = await Promise.race(
     ['accepted', 'rejected', 'released'].map((event) => once(sender, event, deadline()).then(() => event)),
   )

@@ -1,4 +1,6 @@
-type Clock = NonNullable<NonNullable<Parameters<typeof import('@sluice/emulator-amqp').startAmqpEmulator>[0]>['clock']>
+import type { AmqpEmulatorOptions } from '@sluice/emulator-amqp'
+
+type Clock = NonNullable<AmqpEmulatorOptions['clock']>
 type Timer = { atMs: number; run: () => void; handle: NodeJS.Timeout }
 
 /** Runs with real time, and can jump ahead: what falls due in between runs at once. */

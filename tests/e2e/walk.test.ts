@@ -219,13 +219,69 @@ test('every line of a file on queue batches becomes a request of its own, and ba
   })
 })
 
+test('a running request is cancelled, and its sinks hear of it', async () => {
+  const fault = (method: string, body?: object) =>
+    fetch(`${stack.controls.openai}/faults`, {
+      method,
+      headers: { 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+  await fault('POST', { type: 'delay', ms: 30_000 })
+  const line = chatLine('cancel-1', 'Say hello.', { deliver: [{ type: 'webhook', url: inbox.url }] })
+  const { id } = (await (await stack.api('/v1/requests', { method: 'POST', body: JSON.stringify(line) })).json()) as {
+    id: string
+  }
+  await eventually(async () => {
+    const { status } = (await (await stack.api(`/v1/requests/${id}`)).json()) as { status: string }
+    return status === 'running' ? true : undefined
+  }, 'the request to run')
+  const answer = await stack.api(`/v1/requests/${id}`, { method: 'DELETE' })
+  expect(await answer.json()).toMatchObject({ status: 'cancel_requested' })
+  const event = await webhookOf('cancel-1')
+  await fault('DELETE')
+  expect(event).toMatchObject({
+    type: 'sluice.request.cancelled',
+    data: { response: null, error: { code: 'cancelled' } },
+  })
+})
+
+test('a line whose deadline has passed expires without a call', async () => {
+  const deadline = new Date(Date.now() - 1000).toISOString()
+  await send({ body: chatLine('late-1', 'Say hello.', { deadline, deliver: [{ type: 'webhook', url: inbox.url }] }) })
+  const event = await webhookOf('late-1')
+  expect(event).toMatchObject({ type: 'sluice.request.expired', data: { error: { code: 'deadline_exceeded' } } })
+  expect(await modelCalls(event.subject)).toEqual([])
+})
+
+test('a reply queue that is on the list gets the result on its session', async () => {
+  await send({
+    body: chatLine('reply-1', 'Say hello.'),
+    replyTo: 'replies-sessions',
+    replyToSessionId: 'session-7',
+    correlationId: 'reply-1',
+  })
+  const receiver = await serviceBus.acceptSession('replies-sessions', 'session-7')
+  const [reply] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 30_000 })
+  expect(reply?.correlationId).toBe('reply-1')
+  expect(reply?.body).toMatchObject({ type: 'sluice.request.succeeded', data: { custom_id: 'reply-1' } })
+  if (reply !== undefined) await receiver.completeMessage(reply)
+  await receiver.close()
+})
+
 test('probes and metrics answer; no log line holds a prompt or a key', async () => {
   const ready = await fetch(`${stack.env.INGEST_URL}/health/ready`)
   expect(await ready.json()).toMatchObject({ status: 'running', checks: { cosmos: { ok: true } } })
   for (const path of ['/health/live', '/health/startup', '/health']) {
     expect((await fetch(`${stack.env.INGEST_URL}${path}`)).status, path).toBe(200)
   }
-  expect(await (await fetch(`${stack.env.INGEST_URL}/metrics`)).text()).toContain('process_cpu_seconds_total')
+  for (const service of ['INGEST', 'ROUTER_WORKER', 'BATCH_WORKER', 'NOTIFIER']) {
+    const url = stack.env[`${service}_HEALTH_URL`] ?? ''
+    for (const path of ['/health/live', '/health/ready', '/health/startup']) {
+      expect((await fetch(url + path)).status, `${service} ${path}`).toBe(200)
+    }
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain('process_cpu_seconds_total')
+  }
+  expect(await (await fetch(`${stack.env.INGEST_URL}/metrics`)).text()).toContain('service="ingest"')
   const all = stack.logs.join('\n')
   expect(all).toContain('"requestId":"req_')
   for (const secret of [

@@ -85,6 +85,18 @@ describe('a Redis that lost its memory', () => {
     expect((await admission.reserve({ candidates: [quota], tokens: 5_990 })).kind).toBe('granted')
   })
 
+  it('gives nothing away when the clock is set back a little', async () => {
+    let now = 1_700_000_000_000
+    const admission = worker({ time: () => now })
+    await admission.reserve({ candidates: [quota], tokens: 1 })
+    now += 100_000
+    expect((await admission.reserve({ candidates: [quota], tokens: 6_000 })).kind).toBe('granted')
+    now -= 30_000
+    expect(await admission.reserve({ candidates: [quota], tokens: 1 })).toEqual({ kind: 'later', afterMs: 91_000 })
+    now += 91_000
+    expect((await admission.reserve({ candidates: [quota], tokens: 6_000 })).kind).toBe('granted')
+  })
+
   it('starts over when the clock was set back by more than its windows, instead of standing still', async () => {
     let now = 1_700_000_000_000
     const admission = worker({ time: () => now })

@@ -72,7 +72,6 @@ export async function openBroker(lockDuration?: string) {
       })
       if (!response.ok) throw new Error(await response.text())
     },
-    state: async () => await (await fetch(`${control}/state`)).text(),
     clearFaults: () => fetch(`${control}/faults`, { method: 'DELETE' }),
     /** Messages of an entity at the broker, locked ones included. */
     left: async (path = 'q'): Promise<number> => {

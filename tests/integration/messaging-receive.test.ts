@@ -101,11 +101,38 @@ test('complete removes the message, defer sets it aside', async () => {
   })
   await broker.send(2)
   await eventually(async () => (await broker.settled('complete')) + (await broker.settled('defer')) === 2)
-  console.log(await broker.settled('complete'), await broker.settled('defer'), await broker.state())
   expect(await broker.left()).toBe(1)
   const [deferred] = await broker.sdk.createReceiver('q').peekMessages(1)
   expect([deferred?.messageId, deferred?.state]).toEqual(['m1', 'deferred'])
   expect(deferred?.sequenceNumber?.toString()).toBe(numbers.get('m1'))
+})
+
+test('different outcomes that are decided in the same moment each reach the broker as they were decided', async () => {
+  const broker = await openBroker()
+  const { promise: together, resolve: go } = Promise.withResolvers<void>()
+  const outcomes: Settlement[] = [complete(), deadLetter('a', ''), complete(), deadLetter('b', ''), { kind: 'defer' }]
+  let waiting = 0
+  broker.loop({
+    slots: 40,
+    handle: async ({ messageId }) => {
+      if (++waiting === 40) go()
+      await together
+      return outcomes[Number(messageId.slice(1)) % 5] ?? complete()
+    },
+  })
+  await broker.send(40)
+  const dead = broker.sdk.createReceiver('q', { subQueueType: 'deadLetter', receiveMode: 'receiveAndDelete' })
+  const reasons: string[] = []
+  while (reasons.length < 16) {
+    const messages = await dead.receiveMessages(16 - reasons.length, { maxWaitTimeInMs: 5000 })
+    if (messages.length === 0) break
+    for (const { messageId, deadLetterReason } of messages) reasons.push(`${String(messageId)} ${deadLetterReason}`)
+  }
+  const expected = (remainder: number, reason: string) =>
+    Array.from({ length: 8 }, (_, index) => `m${index * 5 + remainder} ${reason}`)
+  expect(reasons.sort()).toEqual([...expected(1, 'a'), ...expected(3, 'b')].sort())
+  await eventually(async () => (await broker.settled('complete')) + (await broker.settled('defer')) === 24)
+  expect(await broker.left()).toBe(8)
 })
 
 test('retry gives the slot back at once and the message after the wait', async () => {

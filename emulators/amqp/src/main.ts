@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { startAmqpEmulator } from './start-amqp-emulator.ts'
+import { startAmqpEmulator, type AmqpEmulatorOptions } from './start-amqp-emulator.ts'
 
 const usage = `Service Bus and Event Hubs emulator: AMQP 1.0 on one port.
 
@@ -12,6 +12,7 @@ const usage = `Service Bus and Event Hubs emulator: AMQP 1.0 on one port.
   --event-hubs-config FILE     Config.json of Microsoft's Event Hubs emulator
   --data DIR                   keep everything acknowledged there (default: in memory)
   --max-message-bytes N        largest single message (default 262144)
+  --certificate FILE           write the administration API's certificate there, to be trusted by its clients
   --help                       this text
 
 Prints one JSON line with the port, the control API's URL and the connection strings once it listens.
@@ -37,7 +38,7 @@ const wholeNumber = (text: string | undefined, flag: string): number | undefined
   return Number.isInteger(number) && number >= 0 ? number : fail(`--${flag} must be a whole number, not ${text}`)
 }
 
-const readOptions = (): Parameters<typeof startAmqpEmulator>[0] => {
+const readOptions = (): { options: AmqpEmulatorOptions; certificateFile: string | undefined } => {
   const { values } = parseArgs({
     options: {
       port: { type: 'string' },
@@ -46,6 +47,7 @@ const readOptions = (): Parameters<typeof startAmqpEmulator>[0] => {
       'event-hubs-config': { type: 'string' },
       data: { type: 'string' },
       'max-message-bytes': { type: 'string' },
+      certificate: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
   })
@@ -56,7 +58,7 @@ const readOptions = (): Parameters<typeof startAmqpEmulator>[0] => {
   const serviceBusConfig = readConfig(values['service-bus-config'])
   const eventHubsConfig = readConfig(values['event-hubs-config'])
   const maxMessageBytes = wholeNumber(values['max-message-bytes'], 'max-message-bytes')
-  return {
+  const options = {
     port: wholeNumber(values.port, 'port') ?? 0,
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(serviceBusConfig === undefined ? {} : { serviceBusConfig }),
@@ -64,10 +66,13 @@ const readOptions = (): Parameters<typeof startAmqpEmulator>[0] => {
     ...(values.data === undefined ? {} : { dataDir: values.data }),
     ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
   }
+  return { options, certificateFile: values.certificate }
 }
 
 try {
-  const emulator = await startAmqpEmulator(readOptions())
+  const { options, certificateFile } = readOptions()
+  const emulator = await startAmqpEmulator(options)
+  if (certificateFile !== undefined) writeFileSync(certificateFile, emulator.administrationCertificate)
   let closing: Promise<void> | undefined
   const stop = (): void => {
     closing ??= emulator.close().then(() => process.exit(0))
@@ -83,6 +88,8 @@ try {
     ready: true,
     port: emulator.port,
     control: `http://127.0.0.1:${emulator.controlPort}/_control`,
+    administration: `https://localhost:${emulator.administrationPort}`,
+    SERVICE_BUS_ADMINISTRATION_CONNECTION_STRING: emulator.administrationConnectionString,
     SERVICE_BUS_CONNECTION_STRING: emulator.serviceBusConnectionString,
     EVENT_HUBS_CONNECTION_STRING: emulator.eventHubsConnectionString,
   }

@@ -1,3 +1,4 @@
+import { startAdministrationServer } from './administration/administration-server.ts'
 import { Broker } from './broker.ts'
 import { systemClock, type Clock } from './clock.ts'
 import type { AccessKey } from './config/access-key.ts'
@@ -31,6 +32,11 @@ export type AmqpEmulatorOptions = {
 export type AmqpEmulator = {
   port: number
   controlPort: number
+  /** Port of the HTTP administration API, over TLS. */
+  administrationPort: number
+  /** The certificate (PEM) that clients of the administration API have to trust. */
+  administrationCertificate: string
+  administrationConnectionString: string
   serviceBusConnectionString: string
   eventHubsConnectionString: string
   close(): Promise<void>
@@ -53,7 +59,7 @@ export const startAmqpEmulator = async (options: AmqpEmulatorOptions = {}): Prom
   const clock = options.clock ?? systemClock
   const serviceBus = readServiceBusConfig(options.serviceBusConfig ?? {})
   const eventHubs = readEventHubsConfig(options.eventHubsConfig ?? {})
-  const journal = options.dataDir === undefined ? memoryJournal() : sqliteJournal(options.dataDir, clock.now)
+  const journal = options.dataDir === undefined ? memoryJournal() : sqliteJournal(options.dataDir, () => clock.now())
   const broker = new Broker({ clock, journal, serviceBus, eventHubs })
   const faults = new FaultPlan()
   const messageBytes = options.maxMessageBytes ?? defaultMessageBytes
@@ -77,13 +83,22 @@ export const startAmqpEmulator = async (options: AmqpEmulatorOptions = {}): Prom
     },
     host,
   )
+  const administration = await startAdministrationServer({
+    namespace: () => broker.entities.namespace,
+    keys: serviceBus.keys,
+    clock,
+    host,
+  })
   return {
     port,
     controlPort: control.port,
+    administrationPort: administration.port,
+    administrationCertificate: administration.certificate,
+    administrationConnectionString: connectionString(administration.port, serviceBus.keys),
     serviceBusConnectionString: connectionString(port, serviceBus.keys),
     eventHubsConnectionString: connectionString(port, eventHubs.keys),
     close: async () => {
-      await Promise.all([server.close(), control.close()])
+      await Promise.all([server.close(), control.close(), administration.close()])
       broker.close()
     },
   }

@@ -9,7 +9,7 @@ const emulators = fileURLToPath(new URL('../../', import.meta.url))
 const tether = fileURLToPath(new URL('tether.ts', import.meta.url))
 
 /** The emulators' and services' form of saying that they are up: one JSON line with `ready: true`. */
-export function jsonReadyLine(line: string): Announcement | undefined {
+function jsonReadyLine(line: string): Announcement | undefined {
   if (!line.startsWith('{')) return undefined
   try {
     const value = JSON.parse(line) as Announcement

@@ -6,8 +6,8 @@ export interface ProcessSpec {
   command: string
   /** The arguments; `port` is the one that the process announced before (0 at first), so that a restart keeps it. */
   args: (port: number) => string[]
-  /** Added to this process' own environment. */
-  env?: (port: number) => Record<string, string>
+  /** Added to this process' own environment; `announced` is what it said of itself before a restart. */
+  env?: (announced: Announcement) => Record<string, string>
   /** Reads a line of stdout; answers what the process announced when the line says that it is ready. */
   readyLine: (line: string) => Announcement | undefined
   /** Restart after an exit nobody asked for; default true. */
@@ -114,7 +114,7 @@ export class SupervisedProcess {
     const child = spawn(spec.command, spec.args(port), {
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, ...spec.env?.(port), EXIT_WITH_PARENT: '1' },
+      env: { ...process.env, ...spec.env?.(this.#announced), EXIT_WITH_PARENT: '1' },
     })
     this.#child = child
     child.stdin.on('error', () => {})

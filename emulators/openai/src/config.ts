@@ -1,21 +1,21 @@
 import { isObject } from './json-fields.ts'
 import type { Json } from './json-fields.ts'
 
-export const deploymentKinds = ['standard', 'ptu', 'batch', 'spot', 'model-router'] as const
-export const capabilities = ['vision', 'tools', 'json_schema', 'logprobs', 'audio'] as const
+const deploymentKinds = ['standard', 'ptu', 'batch', 'spot', 'model-router'] as const
+const capabilities = ['vision', 'tools', 'json_schema', 'logprobs', 'audio'] as const
 
-export type DeploymentKind = (typeof deploymentKinds)[number]
+type DeploymentKind = (typeof deploymentKinds)[number]
 export type Capability = (typeof capabilities)[number]
 
 /** Milliseconds of real time; jitter is the share by which each call's figures vary, 0 to 1. */
-export interface LatencySettings {
+interface LatencySettings {
   first_token_ms: number
   per_token_ms: number
   jitter: number
 }
 
 /** How fast a batch deployment works, in the virtual clock's time. */
-export interface BatchSettings {
+interface BatchSettings {
   validate_ms: number
   lines_per_minute: number
   finalize_ms: number

@@ -17,7 +17,7 @@ export interface Resource {
 }
 
 /** A call or a session that can be cut from outside. */
-export interface OpenCall {
+interface OpenCall {
   readonly resource: Resource
   readonly deployment: Deployment | undefined
   cut(why: string): void

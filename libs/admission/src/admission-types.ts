@@ -26,7 +26,7 @@ export type Reservation =
   /** The request alone is more than a minute's tokens of every candidate. */
   | { kind: 'never' }
 
-export interface ReserveInput {
+interface ReserveInput {
   /** In the order of preference: the first one with room is granted. */
   candidates: readonly Quota[]
   /** The provider's estimate for the call, see {@link estimateTokens}. */

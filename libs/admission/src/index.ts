@@ -1,4 +1,4 @@
 export { type AdmissionOptions, createAdmission } from './admission.ts'
-export type { Admission, Grant, Quota, Reservation, ReserveInput } from './admission-types.ts'
+export type { Admission, Grant, Quota, Reservation } from './admission-types.ts'
 export { estimateTokens } from './estimate-tokens.ts'
-export { assumeIdle, type ScriptingRedis } from './quota-script.ts'
+export { assumeIdle } from './quota-script.ts'

@@ -17,7 +17,7 @@ const sha1 = createHash('sha1').update(text).digest('hex')
 const prefix = '{sluice:admission}'
 const epochKey = `${prefix}:epoch`
 
-export type Operation = 'reserve' | 'cool' | 'observe' | 'owe'
+type Operation = 'reserve' | 'cool' | 'observe' | 'owe'
 
 export interface QuotaScript {
   /** @throws AppError `storage_unavailable` when Redis fails or does not answer in time; the signal's reason. */

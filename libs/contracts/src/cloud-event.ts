@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type ResultLine, resultLineSchema, terminalStatuses } from './result-line.ts'
 
-export const resultEventTypes = [
+const resultEventTypes = [
   'sluice.request.succeeded',
   'sluice.request.failed',
   'sluice.request.cancelled',

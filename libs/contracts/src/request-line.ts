@@ -63,7 +63,7 @@ const message = z.looseObject({ role: z.string().min(1) })
 // Only what routing and accounting read is validated; everything else passes through untouched, so that a field which
 // Azure adds tomorrow works today.
 const common = { model: z.string().min(1).max(256).default('auto'), stream: z.boolean().nullish() }
-export const requestBodySchemas = {
+const requestBodySchemas = {
   '/v1/chat/completions': z.looseObject({ ...common, messages: z.array(message).min(1) }),
   '/v1/responses': z.looseObject({ ...common, input: z.union([z.string(), z.array(z.unknown()).min(1)]) }),
   '/v1/embeddings': z.looseObject({ ...common, input: z.union([z.string(), z.array(z.unknown()).min(1)]) }),

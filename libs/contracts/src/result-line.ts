@@ -15,7 +15,7 @@ const attemptSchema = z.object({
 /** One call of a deployment within a request. */
 export type Attempt = z.infer<typeof attemptSchema>
 
-export const decisionSchema = z.object({
+const decisionSchema = z.object({
   score: z.number().min(0).max(1).nullable(),
   tier: z.enum(tierNames).nullable(),
   model: z.string().nullable(),
@@ -29,7 +29,7 @@ export const decisionSchema = z.object({
 /** What the router decided, and every call that came of it. */
 export type Decision = z.infer<typeof decisionSchema>
 
-export const usageSchema = z.object({
+const usageSchema = z.object({
   input_tokens: z.int().nonnegative(),
   cached_tokens: z.int().nonnegative(),
   output_tokens: z.int().nonnegative(),

@@ -1,6 +1,6 @@
 import { type Admission, estimateTokens, type Grant, type Quota } from '@sluice/admission'
 import type { Deployment, PlatformConfig, Usage } from '@sluice/contracts'
-import { AppError, toAppError } from '@sluice/errors'
+import { AppError } from '@sluice/errors'
 import { costUsd, type ModelAnswer, type Models, upstreamStatus } from '@sluice/models'
 import { type Clock, fullJitter } from '@sluice/resilience'
 import type { Route, RouteRequest } from '@sluice/routing'
@@ -22,6 +22,8 @@ export interface ExecutionOptions {
 // A provider that says "retry in a day" means the call, not the deployment: after a window's length its view is new.
 const longestCoolDownMs = 60_000
 const usualCoolDownMs = 1_000
+// "Retry at once" after a refusal would make this worker spin.
+const shortestCoolDownMs = 10
 const failingBackoff = fullJitter({ baseMs: 4_000, capMs: 4_000 })
 
 /** What one call of one deployment came to. */
@@ -58,10 +60,10 @@ export function createExecution(options: ExecutionOptions): Execution {
       counted.called(deployment, 'ok', answer.ms)
       void admission.observed(grant, answer)
       return { kind: 'answered', answer }
-    } catch (thrown) {
-      span.end(thrown)
+    } catch (error) {
+      span.end(error)
       signal.throwIfAborted()
-      const error = toAppError(thrown)
+      if (!(error instanceof AppError)) throw error
       const ms = clock.monotonic() - started
       journal.attempted(deployment, upstreamStatus(error), ms, error.code)
       counted.called(deployment, error.code, ms)
@@ -94,7 +96,8 @@ export function createExecution(options: ExecutionOptions): Execution {
       try {
         route = routing.decide({ url, body, options: input.options, config })
       } catch (error) {
-        return journal.failed(toAppError(error))
+        if (error instanceof AppError) return journal.failed(error)
+        throw error
       }
       journal.routed(route)
       const tokens = estimateTokens(body, url)
@@ -133,7 +136,8 @@ export function createExecution(options: ExecutionOptions): Execution {
         if (error.disposition !== 'fail_over') return journal.failed(error)
         candidates = candidates.filter((one) => one !== deployment)
         if (error.code === 'model_rate_limited') {
-          const ms = Math.min(error.retryAfterMs ?? usualCoolDownMs, longestCoolDownMs)
+          const asked = error.retryAfterMs ?? usualCoolDownMs
+          const ms = Math.min(Math.max(asked, shortestCoolDownMs), longestCoolDownMs)
           coolMs = Math.min(coolMs, ms)
           void admission.cooled(room, ms)
         }

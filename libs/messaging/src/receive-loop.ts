@@ -7,6 +7,7 @@ import { HeldLock } from './held-lock.ts'
 import { LockDuration } from './lock-duration.ts'
 import { LockRenewer } from './lock-renewer.ts'
 import { createLoopMetrics } from './loop-metrics.ts'
+import { OutcomeGate } from './outcome-gate.ts'
 import { Outage } from './outage.ts'
 import { createReceiver, ReceiveLink, type ReceiveSource } from './receive-link.ts'
 import { runHandler } from './run-handler.ts'
@@ -66,6 +67,7 @@ export class ReceiveLoop {
   /** Settles and renews. Not the link's own receiver, which can be closed while messages are in flight. */
   readonly #settler: ServiceBusReceiver
   readonly #renewer: LockRenewer
+  readonly #gate = new OutcomeGate()
   readonly #lockDuration = new LockDuration()
   readonly #outage: Outage
   readonly #inFlight = new Map<ServiceBusReceivedMessage, Promise<void>>()
@@ -212,7 +214,8 @@ export class ReceiveLoop {
     if (lock.lost) return 'lost'
     if (settlement.kind === 'untouched') return 'untouched'
     try {
-      const settled = await settle(message, settlement, { receiver: this.#settler, clock: this.#clock, lock })
+      const how = { receiver: this.#settler, clock: this.#clock, gate: this.#gate, lock }
+      const settled = await settle(message, settlement, how)
       return settled ? settlement.kind : 'lost'
     } catch (err) {
       this.#logger.error({ err, messageId: message.messageId, settlement: settlement.kind }, 'could not settle')

@@ -1,6 +1,7 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
 import { type Clock, fullJitter, sleep } from '@sluice/resilience'
 import type { HeldLock } from './held-lock.ts'
+import type { OutcomeGate } from './outcome-gate.ts'
 import type { Settlement } from './settlement.ts'
 import { isLockLost, isTransient } from './translate-error.ts'
 
@@ -13,6 +14,8 @@ interface SettleOptions {
   receiver: ServiceBusReceiver
   clock: Clock
   lock: HeldLock
+  /** Of the link that the message came on. */
+  gate: OutcomeGate
 }
 
 /**
@@ -24,11 +27,13 @@ interface SettleOptions {
 export async function settle(
   message: ServiceBusReceivedMessage,
   settlement: Settlement,
-  { receiver, clock, lock }: SettleOptions,
+  { receiver, clock, lock, gate }: SettleOptions,
 ): Promise<boolean> {
   const giveUpAtMs = clock.monotonic() + settleDeadlineMs
   for (let attempt = 1; !lock.lost; attempt++) {
     try {
+      const isCompletion = settlement.kind === 'complete'
+      if (!gate.tryPass(isCompletion)) await gate.pass(isCompletion)
       await carryOut(receiver, message, settlement)
       return true
     } catch (error) {
@@ -41,6 +46,7 @@ export async function settle(
   return false
 }
 
+// The SDK sends each of these before it first awaits something, in the turn that the gate admitted.
 async function carryOut(receiver: ServiceBusReceiver, message: ServiceBusReceivedMessage, settlement: Settlement) {
   switch (settlement.kind) {
     case 'complete':

@@ -16,7 +16,7 @@ export interface ServiceContext<C> {
   /** Aborts when the service is told to stop; a start that is still under way gives up then. */
   signal: AbortSignal
   /** Answers a probe path, for a service that serves the probes on its own port as well; undefined for other paths. */
-  probe(path: string): Promise<ProbeAnswer | undefined>
+  probe: (path: string) => Promise<ProbeAnswer | undefined>
 }
 
 export interface RunningService {
@@ -93,7 +93,8 @@ export async function runService<S extends z.ZodType>(definition: ServiceDefinit
       const service = await starting
       checks = service.checks
       lifecycle.enter('running')
-      logger.info({ healthPort: health.port, ...service.announce }, 'ready')
+      // Whoever started the process waits for this line, whatever the log level.
+      createLogger({ service: definition.name }).info({ healthPort: health.port, ...service.announce }, 'ready')
       await stopRequested
     }
 

@@ -3,9 +3,9 @@ import { SignJWT } from 'jose'
 import { Agent, fetch } from 'undici'
 
 /** The hub that every client of Sluice joins. */
-export const signalrHub = 'sluice'
+const signalrHub = 'sluice'
 
-export interface ClientAccess {
+interface ClientAccess {
   url: string
   accessToken: string
 }

@@ -5,7 +5,7 @@ import type { Clock } from '@sluice/resilience'
 import type { RowStore } from '@sluice/storage'
 import { z } from 'zod'
 
-export const scopes = ['submit', 'read', 'admin'] as const
+const scopes = ['submit', 'read', 'admin'] as const
 export type Scope = (typeof scopes)[number]
 
 const keyRow = z.object({

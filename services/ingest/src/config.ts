@@ -18,4 +18,3 @@ export const configSchema = z.object({
     .default(4 * 1024 * 1024),
   SEND_DEADLINE_MS: z.coerce.number().int().positive().default(10_000),
 })
-export type IngestConfig = z.infer<typeof configSchema>

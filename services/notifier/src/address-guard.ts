@@ -69,7 +69,7 @@ export const guardedLookup: LookupFunction = (hostname, options, callback) => {
   systemLookup(hostname, { ...options, all: true }, (error, addresses) => {
     if (error !== null) return callback(error, [])
     const bad = addresses.some(({ address }) => !isPublicAddress(address))
-    if (bad || addresses.length === 0) return callback(refused(hostname) as NodeJS.ErrnoException, [])
+    if (bad || addresses.length === 0) return callback(refused(hostname), [])
     const [first] = addresses
     if (options.all === true || first === undefined) return callback(null, addresses)
     return callback(null, first.address, first.family)

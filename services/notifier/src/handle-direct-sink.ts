@@ -1,5 +1,5 @@
 import type { DeliverTarget, ResultEvent } from '@sluice/contracts'
-import { AppError, toAppError } from '@sluice/errors'
+import { type AppError, toAppError } from '@sluice/errors'
 import type { Deliveries } from '@sluice/ledger'
 import { complete, deadLetter, type Delivery, retry, type Settlement } from '@sluice/messaging'
 import { type Clock, fullJitter } from '@sluice/resilience'

@@ -1,5 +1,5 @@
 import { AppError } from '@sluice/errors'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { judgeAttempt } from './webhook-attempts.ts'
 

@@ -85,8 +85,8 @@ export function createWebhookSender(deps: { config: PlatformConfig; clock: Clock
 
 function unreachable(cause: unknown): AppError {
   if (cause instanceof AppError) return cause
-  const code = (cause as { code?: unknown }).code ?? (cause as Error).name
-  return new AppError('delivery_failed', `no answer (${String(code)})`, { cause })
+  const { code, name } = cause as { code?: string; name: string }
+  return new AppError('delivery_failed', `no answer (${code ?? name})`, { cause })
 }
 
 async function readExcerpt(

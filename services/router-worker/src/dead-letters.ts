@@ -1,9 +1,11 @@
+import type { ServiceBusReceivedMessage } from '@azure/service-bus'
 import type { PlatformConfig } from '@sluice/contracts'
 import { AppError, isErrorCode } from '@sluice/errors'
 import type { ClaimInput, Ledger, Outbox } from '@sluice/ledger'
 import { type Delivery, type ServiceBus, toDelivery } from '@sluice/messaging'
 import type { Clock } from '@sluice/resilience'
 import type { Logger, Metrics } from '@sluice/telemetry'
+import Long from 'long'
 import { type LaneContext, readArrival } from './read-arrival.ts'
 
 const pageSize = 100
@@ -42,7 +44,7 @@ export function watchDeadLetters(deps: DeadLetterDeps): {
     help: 'Messages in the dead-letter queue of a lane',
     labels: ['lane'],
   })
-  let stopped = false
+  const stopping = new AbortController()
   let timer: { cancel(): void } | undefined
   let round: Promise<unknown> = Promise.resolve()
 
@@ -53,9 +55,10 @@ export function watchDeadLetters(deps: DeadLetterDeps): {
     })
     const seen = new Set<string>()
     try {
-      let from = (await receiver.peekMessages(1))[0]?.sequenceNumber
-      while (from !== undefined && seen.size < maxPerRound && !stopped) {
-        const page = await receiver.peekMessages(pageSize, { fromSequenceNumber: from })
+      // Said explicitly: the SDK would go on where the last peek of the same entity ended, on any receiver.
+      let from: Long | undefined = Long.ONE
+      while (from !== undefined && seen.size < maxPerRound && !stopping.signal.aborted) {
+        const page: ServiceBusReceivedMessage[] = await receiver.peekMessages(pageSize, { fromSequenceNumber: from })
         for (const message of page) {
           const delivery = toDelivery(message)
           seen.add(delivery.sequenceNumber)
@@ -66,7 +69,7 @@ export function watchDeadLetters(deps: DeadLetterDeps): {
           }
           context.answered.add(delivery.sequenceNumber)
         }
-        const last = page.at(-1)?.sequenceNumber
+        const last: Long | undefined = page.at(-1)?.sequenceNumber
         from = last === undefined || page.length < pageSize ? undefined : last.add(1)
       }
     } finally {
@@ -79,7 +82,7 @@ export function watchDeadLetters(deps: DeadLetterDeps): {
 
   const look = async () => {
     for (const lane of lanes) {
-      if (stopped) return
+      if (stopping.signal.aborted) return
       await lookAt(lane).catch((err: unknown) =>
         deps.logger.warn({ err, lane: lane.name }, 'dead letters could not be read'),
       )
@@ -87,14 +90,14 @@ export function watchDeadLetters(deps: DeadLetterDeps): {
   }
   const schedule = () => {
     timer = deps.clock.setTimeout(() => {
-      round = look().then(() => (stopped ? undefined : schedule()))
+      round = look().then(() => (stopping.signal.aborted ? undefined : schedule()))
     }, deps.intervalMs)
   }
   return {
     start: schedule,
     look,
     async stop() {
-      stopped = true
+      stopping.abort()
       timer?.cancel()
       await round
     },

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { AmqpDecodeError } from './decode-error.ts'
 import { encodeDescribed, encodeList, encodeString } from './encode.ts'
 import { checkSections, findSections } from './message-sections.ts'
-import { mapEntries, readValue } from './read-value.ts'
+import { idText, mapEntries, readValue } from './read-value.ts'
 import { compoundHead, skipValue } from './skip-value.ts'
 
 /**
@@ -108,7 +108,7 @@ const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: Pa
     const next = skipValue(bytes, position)
     if (index === fieldOf.messageId) {
       hasMessageId = bytes[position] !== 0x40
-      if (hasMessageId) parsed.messageId = String(readValue(bytes, position))
+      if (hasMessageId) parsed.messageId = idText(readValue(bytes, position))
       messageIdEnd = next
     } else if (index === fieldOf.groupId && bytes[position] !== 0x40) {
       const sessionId = readValue(bytes, position)

@@ -39,6 +39,13 @@ const integer = (value: bigint): number | bigint =>
 export const uuidText = (bytes: Buffer): string =>
   bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 
+/** The text form of a message or correlation id, which may be a string, ulong, uuid or binary. */
+export const idText = (value: AmqpValue): string => {
+  if (typeof value === 'string') return value
+  if (Buffer.isBuffer(value)) return value.toString('hex')
+  return typeof value === 'number' || typeof value === 'bigint' ? value.toString() : ''
+}
+
 type Scalar = (bytes: Buffer, at: number, end: number) => AmqpValue
 
 const scalars: Record<number, Scalar> = {

@@ -46,12 +46,15 @@ const handle = async (actions: ControlActions, request: IncomingMessage): Promis
   const route = `${request.method ?? ''} ${(request.url ?? '').split('?')[0] ?? ''}`
   if (route === 'GET /_control/state') return actions.state()
   if (route === 'POST /_control/faults') return actions.addFaults((await readFaults(request)).map(parseFault))
-  if (route === 'DELETE /_control/faults') return done(actions.clearFaults())
-  if (route === 'POST /_control/reset') return done(actions.reset())
+  if (route === 'DELETE /_control/faults') return done(() => actions.clearFaults())
+  if (route === 'POST /_control/reset') return done(() => actions.reset())
   throw new NotFound(`there is no ${route}`)
 }
 
-const done = (_: void): { ok: true } => ({ ok: true })
+const done = (action: () => void): { ok: true } => {
+  action()
+  return { ok: true }
+}
 
 const readFaults = async (request: IncomingMessage): Promise<unknown[]> => {
   const chunks: Buffer[] = []

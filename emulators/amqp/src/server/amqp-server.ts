@@ -163,7 +163,7 @@ const boundInput = (connection: RheaConnection, socket: Socket, limits: ServerLi
 const batchWrites = (socket: Socket): void => {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean
   let corked = false
-  socket.write = ((...args: unknown[]) => {
+  socket.write = (...args: unknown[]) => {
     if (!corked) {
       corked = true
       socket.cork()
@@ -173,5 +173,5 @@ const batchWrites = (socket: Socket): void => {
       })
     }
     return write(...args)
-  }) as typeof socket.write
+  }
 }

@@ -5,7 +5,7 @@ import type { EventHubs } from '../event-hubs/event-hubs.ts'
 import type { RegisteredConsumer } from '../event-hubs/consumer-registry.ts'
 import { acceptAttach, requestedFilter } from './attach.ts'
 import { EventConsumerLink } from './event-consumer-link.ts'
-import { IngressLink } from './ingress-link.ts'
+import { serveIngress } from './ingress-link.ts'
 import type { ManagementRequest, ManagementResponse } from './management-request.ts'
 import type { OpenLink, Peer } from './peer.ts'
 import type { RequestHandler } from './request-link.ts'
@@ -27,7 +27,7 @@ export const openEventIngress = (
   if (place.consumerGroup !== undefined) throw notAllowed('Events cannot be sent to a consumer group.')
   acceptAttach(receiver)
   const { batchBytes } = context.limits
-  new IngressLink({
+  serveIngress({
     ...context,
     limits: { messageBytes: batchBytes, batchBytes },
     receiver,

@@ -27,8 +27,16 @@ type Parts = {
 const creditWindow = 1000
 const batchFormat = 0x80013700
 
-/** A client's sender: transfers in, acceptances out once they are committed. */
-export class IngressLink {
+/** Serves a client's sender: transfers in, acceptances out once they are committed. */
+export const serveIngress = (parts: Parts): void => {
+  const link = new IngressLink(parts)
+  parts.receiver.on('message', (context: unknown) => {
+    const { message, delivery } = context as { message: Buffer; delivery: RheaDelivery }
+    link.receive(message, delivery)
+  })
+}
+
+class IngressLink {
   readonly #parts: Parts
 
   constructor(parts: Parts) {
@@ -36,14 +44,10 @@ export class IngressLink {
     const { receiver, limits } = parts
     receiver.maxBytes = limits.batchBytes
     receiver.local.attach['max_message_size'] = limits.batchBytes
-    receiver.on('message', (context: unknown) => {
-      const { message, delivery } = context as { message: Buffer; delivery: RheaDelivery }
-      this.#receive(message, delivery)
-    })
     receiver.add_credit(creditWindow)
   }
 
-  #receive(bytes: Buffer, delivery: RheaDelivery): void {
+  receive(bytes: Buffer, delivery: RheaDelivery): void {
     const { receiver, ingress, faults, clock } = this.#parts
     const oversizedBytes = receiver.oversizedBytes
     receiver.oversizedBytes = 0

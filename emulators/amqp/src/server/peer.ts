@@ -22,7 +22,7 @@ export class Peer {
 
   /** Whether the client says that it is one of Event Hubs. */
   get isEventHubsClient(): boolean {
-    const properties = this.connection.properties as Record<string, unknown> | undefined
+    const properties = this.connection.properties
     return /event-?hub/i.test(`${String(properties?.['user-agent'])} ${String(properties?.['product'])}`)
   }
 

@@ -44,7 +44,7 @@ export class ReplyLink {
 type Parts = {
   receiver: RheaReceiver
   handle: RequestHandler
-  replyLink(replyTo: string): ReplyLink | undefined
+  replyLink: (replyTo: string) => ReplyLink | undefined
   journal: Journal
   faults: FaultPlan
   clock: Clock

@@ -139,8 +139,8 @@ type Wrappers = Record<
 
 type ReaderInternals = {
   remaining(): number
-  read_n(count: number): unknown[]
-  read_array_items(count: number, type: unknown): unknown[]
+  read_n: (this: ReaderInternals, count: number) => unknown[]
+  read_array_items: (this: ReaderInternals, count: number, type: unknown) => unknown[]
 }
 
 export const amqpTypes = rhea.types as unknown as Wrappers
@@ -163,16 +163,16 @@ export const guardReader = (): void => {
   const reader = amqpTypes.Reader.prototype as ReaderInternals & { [guarded]?: true }
   if (reader[guarded]) return
   reader[guarded] = true
-  const { read_n, read_array_items } = reader
+  const original = { n: reader.read_n, items: reader.read_array_items }
   const check = (count: number, remaining: number): void => {
     if (count > Math.max(remaining, countLimit)) throw new RangeError(`count ${count} exceeds the data`)
   }
   reader.read_n = function (count) {
     check(count, this.remaining())
-    return read_n.call(this, count)
+    return original.n.call(this, count)
   }
   reader.read_array_items = function (count, type) {
     check(count, this.remaining())
-    return read_array_items.call(this, count, type)
+    return original.items.call(this, count, type)
   }
 }

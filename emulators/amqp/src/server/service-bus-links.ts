@@ -5,7 +5,7 @@ import { handleManagement } from '../service-bus/management/handle-management.ts
 import type { Entity, Namespace } from '../service-bus/namespace.ts'
 import { acceptAttach, grantSession, holdAttach, requestedSession, resumeAttach } from './attach.ts'
 import { ConsumerLink } from './consumer-link.ts'
-import { IngressLink, type SizeLimits } from './ingress-link.ts'
+import { serveIngress, type SizeLimits } from './ingress-link.ts'
 import type { OpenLink, Peer } from './peer.ts'
 import type { RequestHandler } from './request-link.ts'
 import type { RheaReceiver, RheaSender } from './rhea-internals.ts'
@@ -24,7 +24,7 @@ export const openIngress = (context: LinkContext, entity: Entity, receiver: Rhea
     throw entityDisabled(queue.path)
   acceptAttach(receiver)
   const ingress = { path: queue.path, publish: queue.publish.bind(queue) }
-  new IngressLink({ ...context, receiver, ingress })
+  serveIngress({ ...context, receiver, ingress })
 }
 
 /** Opens a client's receiver on a queue, subscription or dead-letter queue. @throws BrokerError when it must be refused */

@@ -1,16 +1,17 @@
-import { messageLockLost, messageNotFound, notAllowed, quotaExceeded, sessionLockLost } from '../broker-error.ts'
+import { messageLockLost, messageNotFound, notAllowed, sessionLockLost } from '../broker-error.ts'
 import type { BrokerContext } from '../broker-context.ts'
 import { encodeString } from '../amqp/encode.ts'
 import { changeApplicationProperties, type PropertyChanges } from './application-properties.ts'
 import type { BrokeredMessage, LockOwner } from './brokered-message.ts'
 import type { Consumer } from './consumer.ts'
 import type { DispatchedQueue, Dispatcher } from './dispatcher.ts'
-import { DuplicateHistory } from './duplicate-history.ts'
 import { deadLetterProperties, type EntityProperties } from './entity-properties.ts'
-import { draftOf, placeMessage, type MessageDraft, type Route } from './message-draft.ts'
+import { placeMessage, type MessageDraft, type Route } from './message-draft.ts'
+import { LockTable } from './lock-table.ts'
 import { PlainDispatcher } from './plain-dispatcher.ts'
 import { QueueContents } from './queue-contents.ts'
 import { QueueDeadlines } from './queue-deadlines.ts'
+import { QueueIntake } from './queue-intake.ts'
 import { SessionDispatcher } from './session-dispatcher.ts'
 
 export type DeadLetterCause = { reason?: string | undefined; description?: string | undefined }
@@ -39,13 +40,14 @@ export class MessageQueue implements DispatchedQueue {
   readonly plain: PlainDispatcher | undefined
   readonly sessions: SessionDispatcher | undefined
   readonly deadLetters: MessageQueue | undefined
-  /** Set when messages do not stay here: on topics and where forwarding is configured. */
-  route: Route | undefined
+  readonly openedAtMs: number
+  /** When something was last sent to it or received from it. */
+  accessedAtMs: number
   readonly #context: BrokerContext
   readonly #dispatcher: Dispatcher
-  readonly #locked = new Map<number, BrokeredMessage>()
-  readonly #duplicates: DuplicateHistory | undefined
+  readonly #locks: LockTable
   readonly #deadlines: QueueDeadlines
+  readonly #intake: QueueIntake
   #dispatchPending = false
 
   constructor(context: BrokerContext, path: string, properties: EntityProperties, isDeadLetterQueue = false) {
@@ -53,17 +55,32 @@ export class MessageQueue implements DispatchedQueue {
     this.path = path
     this.properties = properties
     this.contents = new QueueContents(context, path)
+    this.openedAtMs = this.accessedAtMs = context.clock.now()
     if (properties.requiresSession) this.#dispatcher = this.sessions = new SessionDispatcher(this)
     else this.#dispatcher = this.plain = new PlainDispatcher(this)
-    if (properties.requiresDuplicateDetection) this.#duplicates = new DuplicateHistory(properties.duplicateWindowMs)
+    this.#locks = new LockTable(context, this.#dispatcher)
     if (!isDeadLetterQueue)
       this.deadLetters = new MessageQueue(context, `${path}/$DeadLetterQueue`, deadLetterProperties(properties), true)
     this.#deadlines = new QueueDeadlines(context, {
-      due: (sequenceNumber) => this.#activate(sequenceNumber),
+      due: (sequenceNumber) => this.#intake.activate(sequenceNumber),
       expired: (sequenceNumber) => this.#expireIfOver(sequenceNumber),
       sweep: (now) => this.#dispatcher.sweep(now),
       nextDeadline: () => this.#dispatcher.nextDeadline(),
     })
+    const makeReady = (message: BrokeredMessage): void => this.#makeReady(message)
+    this.#intake = new QueueIntake({
+      context,
+      path,
+      properties,
+      contents: this.contents,
+      deadlines: this.#deadlines,
+      makeReady,
+    })
+  }
+
+  /** Where messages go that do not stay here: set on topics and where forwarding is configured. */
+  set route(route: Route) {
+    this.#intake.route = route
   }
 
   get lockDurationMs(): number {
@@ -80,18 +97,8 @@ export class MessageQueue implements DispatchedQueue {
    * @throws BrokerError when one of them cannot be taken in
    */
   publish(drafts: MessageDraft[]): number[] {
-    let bytes = this.contents.bytes
-    for (const draft of drafts) {
-      bytes += draft.bare.length
-      if (this.properties.requiresSession && draft.sessionId === undefined) {
-        throw notAllowed(
-          `The SessionId was not set on a message, and it cannot be sent to the entity '${this.path}', which requires sessions.`,
-        )
-      }
-    }
-    if (bytes > this.properties.maxSizeBytes) throw quotaExceeded(this.path)
-    const now = this.now()
-    return drafts.map((draft) => this.#publishOne(draft, now))
+    this.accessedAtMs = this.now()
+    return this.#intake.publish(drafts)
   }
 
   /** Dead-letters a message that this entity cannot take in, although its sender was told that it is accepted. */
@@ -144,17 +151,15 @@ export class MessageQueue implements DispatchedQueue {
   /** Extends the lock by the entity's lock duration. @returns the new expiry */
   renewLock(lockId: number): number {
     const message = this.#lockedMessage(lockId)
-    if (message.lock === undefined) throw messageLockLost()
-    message.lock.lockedUntilMs = this.#dispatcher.lockedUntil(message)
-    this.#dispatcher.locked(message)
+    const lockedUntilMs = this.#locks.renew(message)
     this.contents.updated(message)
-    return message.lock.lockedUntilMs
+    return lockedUntilMs
   }
 
   /** Ends every lock at once, as the service may do at any time. @returns how many there were */
   loseLocks(): number {
     const sessions = this.sessions?.loseLocks() ?? 0
-    const locks = [...this.#locked.values()]
+    const locks = this.#locks.all()
     for (const message of locks) this.expireLock(message)
     return sessions + locks.length
   }
@@ -211,25 +216,25 @@ export class MessageQueue implements DispatchedQueue {
   }
 
   assign(message: BrokeredMessage, consumer: Consumer): void {
+    this.accessedAtMs = this.now()
     if (consumer.mode === 'receive-and-delete') this.contents.remove(message)
     else this.#lock(message, consumer)
   }
 
   expireLock(message: BrokeredMessage): void {
-    const owner = this.#dropLock(message)
+    const lock = this.#locks.unlock(message)
     this.#deliveryEnded(message)
-    owner?.owner?.lockLost(owner.id)
+    lock?.owner?.lockLost(lock.id)
   }
 
   releaseLock(message: BrokeredMessage): void {
-    this.#dropLock(message)
+    this.#locks.unlock(message)
     this.#makeReady(message)
   }
 
   /** The link that holds the lock is gone; the lock stays. */
   disown(lockId: number): void {
-    const lock = this.#locked.get(lockId)?.lock
-    if (lock !== undefined) lock.owner = undefined
+    this.#locks.disown(lockId)
   }
 
   deadlineChanged(): void {
@@ -242,82 +247,12 @@ export class MessageQueue implements DispatchedQueue {
     if (message.expiresAtMs < Infinity) this.#deadlines.expires(message.expiresAtMs, message.sequenceNumber)
     if (message.state === 'scheduled') this.#deadlines.schedule(message.scheduledAtMs ?? 0, message.sequenceNumber)
     if (this.sessions !== undefined) message.lock = undefined
-    if (message.lock !== undefined) {
-      this.#locked.set(message.lock.id, message)
-      this.#dispatcher.locked(message)
-    } else if (message.state === 'active') this.#dispatcher.ready(message)
+    if (message.lock !== undefined) this.#locks.restore(message)
+    else if (message.state === 'active') this.#dispatcher.ready(message)
   }
 
   restoreDuplicate(messageId: string, untilMs: number): void {
-    this.#duplicates?.restore(messageId, untilMs)
-  }
-
-  /** A message from the entity this dead-letter queue belongs to. It keeps its sequence number. */
-  #adopt(message: BrokeredMessage): void {
-    this.contents.restoreSequence(message.sequenceNumber)
-    if (this.route !== undefined) {
-      this.route({ ...draftOf(message), ttlMs: undefined }, message.sequenceNumber)
-      return
-    }
-    const adopted: BrokeredMessage = {
-      ...message,
-      rowId: this.#context.newRowId(),
-      state: 'active',
-      expiresAtMs: Infinity,
-      lock: undefined,
-    }
-    this.contents.insert(adopted)
-    this.#makeReady(adopted)
-  }
-
-  #publishOne(draft: MessageDraft, now: number): number {
-    if (this.#duplicates !== undefined) {
-      const untilMs = this.#duplicates.note(draft.messageId, now)
-      if (untilMs === undefined) return 0
-      this.#context.journal.saveDuplicate(this.contents.entity, draft.messageId, untilMs)
-    }
-    const sequenceNumber = this.contents.nextSequenceNumber()
-    const scheduled = draft.scheduledAtMs !== undefined && draft.scheduledAtMs > now
-    if (this.route !== undefined && !scheduled) {
-      this.route(draft, sequenceNumber)
-      return sequenceNumber
-    }
-    const message = placeMessage(draft, {
-      rowId: this.#context.newRowId(),
-      sequenceNumber,
-      now,
-      defaultTtlMs: this.properties.defaultTtlMs,
-    })
-    this.contents.insert(message)
-    if (message.expiresAtMs < Infinity) this.#deadlines.expires(message.expiresAtMs, sequenceNumber)
-    if (scheduled) this.#deadlines.schedule(draft.scheduledAtMs ?? now, sequenceNumber)
-    else this.#makeReady(message)
-    return sequenceNumber
-  }
-
-  // A scheduled message joins the queue as if it had been sent at its due time, with a new sequence number.
-  #activate(scheduledNumber: number): void {
-    const message = this.contents.get(scheduledNumber)
-    if (message?.state !== 'scheduled') return
-    this.contents.remove(message)
-    const sequenceNumber = this.contents.nextSequenceNumber()
-    if (this.route !== undefined) {
-      this.route(
-        { ...draftOf(message), enqueuedSequenceNumber: 0, scheduledAtMs: message.scheduledAtMs },
-        sequenceNumber,
-      )
-      return
-    }
-    const active: BrokeredMessage = {
-      ...message,
-      rowId: this.#context.newRowId(),
-      sequenceNumber,
-      enqueuedAtMs: this.now(),
-      state: 'active',
-    }
-    this.contents.insert(active)
-    if (active.expiresAtMs < Infinity) this.#deadlines.expires(active.expiresAtMs, sequenceNumber)
-    this.#makeReady(active)
+    this.#intake.restoreDuplicate(messageId, untilMs)
   }
 
   #makeReady(message: BrokeredMessage): void {
@@ -329,31 +264,20 @@ export class MessageQueue implements DispatchedQueue {
   }
 
   #lock(message: BrokeredMessage, owner: LockOwner | undefined): void {
-    message.lock = { id: this.#context.newLockId(), lockedUntilMs: this.#dispatcher.lockedUntil(message), owner }
-    this.#locked.set(message.lock.id, message)
-    this.#dispatcher.locked(message)
+    this.#locks.lock(message, owner)
     this.contents.updated(message)
   }
 
   #lockedMessage(lockId: number): BrokeredMessage {
-    const message = this.#locked.get(lockId)
-    if (message?.lock !== undefined && message.lock.lockedUntilMs > this.now()) return message
-    throw this.sessions === undefined ? messageLockLost() : sessionLockLost(message?.sessionId ?? '')
+    const message = this.#locks.find(lockId)
+    if (message !== undefined) return message
+    throw this.sessions === undefined ? messageLockLost() : sessionLockLost('')
   }
 
   #unlock(lockId: number): BrokeredMessage {
     const message = this.#lockedMessage(lockId)
-    this.#dropLock(message)
+    this.#locks.unlock(message)
     return message
-  }
-
-  #dropLock(message: BrokeredMessage): BrokeredMessage['lock'] {
-    const lock = message.lock
-    if (lock === undefined) return undefined
-    message.lock = undefined
-    this.#locked.delete(lock.id)
-    this.#dispatcher.unlocked(message, lock.id)
-    return lock
   }
 
   #deliveryEnded(message: BrokeredMessage): void {
@@ -380,15 +304,19 @@ export class MessageQueue implements DispatchedQueue {
 
   #moveToDeadLetters(message: BrokeredMessage, cause: DeadLetterCause): void {
     this.contents.remove(message)
-    const changes: PropertyChanges = new Map()
-    if (cause.reason !== undefined) changes.set('DeadLetterReason', encodeString(cause.reason))
-    if (cause.description !== undefined) changes.set('DeadLetterErrorDescription', encodeString(cause.description))
-    const bare = changeApplicationProperties(message.bare, changes)
-    if (this.deadLetters !== undefined) this.deadLetters.#adopt({ ...message, bare })
+    const bare = changeApplicationProperties(message.bare, causeProperties(cause))
+    if (this.deadLetters !== undefined) this.deadLetters.#intake.adopt({ ...message, bare })
   }
 
   #change(message: BrokeredMessage, changes: PropertyChanges | undefined): void {
     if (changes !== undefined && changes.size > 0)
       this.contents.rewrite(message, changeApplicationProperties(message.bare, changes))
   }
+}
+
+const causeProperties = ({ reason, description }: DeadLetterCause): PropertyChanges => {
+  const changes: PropertyChanges = new Map()
+  if (reason !== undefined) changes.set('DeadLetterReason', encodeString(reason))
+  if (description !== undefined) changes.set('DeadLetterErrorDescription', encodeString(description))
+  return changes
 }

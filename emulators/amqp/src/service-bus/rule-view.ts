@@ -1,6 +1,6 @@
 import { encodeDescribed, encodeList, encodeNull, encodeScalar, encodeSymbol } from '../amqp/encode.ts'
 import { findSections } from '../amqp/message-sections.ts'
-import { mapEntries, readValue, type AmqpValue } from '../amqp/read-value.ts'
+import { idText, mapEntries, readValue, type AmqpValue } from '../amqp/read-value.ts'
 import { compoundHead, skipValue } from '../amqp/skip-value.ts'
 import type { RuleMessage } from '../rules/index.ts'
 import { changeApplicationProperties, type PropertyChanges } from './application-properties.ts'
@@ -51,7 +51,7 @@ export const ruleView = (draft: MessageDraft, sequenceNumber: number, enqueuedAt
 
 const setField = (properties: RuleMessage['properties'], field: Field, value: AmqpValue): void => {
   if (field === 'messageId' || field === 'correlationId')
-    properties[field] = typeof value === 'number' || typeof value === 'bigint' ? value : String(value)
+    properties[field] = typeof value === 'number' || typeof value === 'bigint' ? value : idText(value)
   else if (typeof value === 'string') properties[field] = value
 }
 

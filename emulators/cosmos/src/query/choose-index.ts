@@ -49,16 +49,23 @@ const mostSelective = (
 /**
  * The index that leaves fewest rows, as `INDEXED BY …`. SQLite keeps no histograms of expressions: for `status IN (…) AND
  * updatedAt < @now` it takes the range, which is nearly every row. So each usable index is asked for its number of matches, up
- * to a bound; when none is selective, one with an equality is taken. With fewer than two there is nothing to choose.
+ * to a bound; when none is selective, one with an equality is taken, unless the rows are ordered: then an index that yields the
+ * order may be better, and SQLite decides. With fewer than two there is nothing to choose.
  */
-export const chooseIndex = (container: ItemContainer, scope: Fragment, filters: readonly Filter[]): string => {
+export const chooseIndex = (
+  container: ItemContainer,
+  scope: Fragment,
+  filters: readonly Filter[],
+  ordered: boolean,
+): string => {
   if (container.itemCount < itemsWorthChoosing) return ''
   const candidates = candidatesFor(container, scope, filters)
   if (candidates.size < 2) return ''
-  for (const bound of bounds) {
+  for (const bound of ordered ? bounds.slice(0, 1) : bounds) {
     const best = mostSelective(container, candidates, bound)
     if (best !== undefined) return ` INDEXED BY "${best}"`
   }
+  if (ordered) return ''
   const exact = [...candidates].find(([, candidate]) => candidate.exact)
   return exact === undefined ? '' : ` INDEXED BY "${exact[0]}"`
 }

@@ -116,7 +116,10 @@ const database = catalog.createDatabase('d', 0)
 const definition = {
   id: 'c',
   partitionKey: { paths: ['/pk'] },
-  indexingPolicy: { includedPaths: [{ path: '/*' }, { path: '/b/?' }] },
+  indexingPolicy: {
+    includedPaths: [{ path: '/*' }, { path: '/b/?' }],
+    compositeIndexes: [[{ path: '/a' }, { path: '/b', order: 'descending' }]],
+  },
 }
 let container: ItemContainer
 const fill = (documents: JsonObject[]): void => {
@@ -180,7 +183,7 @@ describe('queries through SQLite', () => {
           byJavaScript(query, parameters, documents).length,
         ])
       }),
-      { numRuns: 1500, seed: 20261121 },
+      { numRuns: 800, seed: 20261121 },
     )
   })
 
@@ -215,6 +218,22 @@ describe('queries through SQLite', () => {
           const expected = ascending
             ? reference
             : reference.map((row) => ({ ...row, id: `${documents.length - 1 - Number(row.id)}` }))
+          expect(bySqlite(query, new Map(), maxItems)).toEqual(expected)
+        }),
+        { numRuns: 200, seed: 20261121 },
+      )
+    },
+  )
+
+  test.each(['true', 'c.a = 1', "c.a IN (1, 'a') AND c.a != 'b'"])(
+    'order by two properties where %s as the JavaScript evaluation does, in pages of any size',
+    (where) => {
+      fc.assert(
+        fc.property(items, fc.integer({ min: 1, max: 5 }), (documents, maxItems) => {
+          fill(documents)
+          const query = `SELECT VALUE c.id FROM c WHERE ${where} ORDER BY c.a, c.b DESC`
+          const reversed = byJavaScript(query, new Map(), documents.toReversed())
+          const expected = reversed.map((id) => `${documents.length - 1 - Number(id)}`)
           expect(bySqlite(query, new Map(), maxItems)).toEqual(expected)
         }),
         { numRuns: 200, seed: 20261121 },

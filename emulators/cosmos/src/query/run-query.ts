@@ -66,10 +66,15 @@ const planQuery = (container: ItemContainer, request: QueryRequest): Plan => {
   const dropsUndefined = order.length === 1 && first !== undefined && !namesPath(container.definition, first.path)
   const defined = dropsUndefined ? [{ sql: `json_type(body, ${jsonPath(first.path)}) IS NOT NULL`, binds: [] }] : []
   const scope = scopeCondition(request.scope)
+  // Ordering by a property that a condition fixes would keep SQLite from using the composite index for the rest.
+  const fixed = new Set(
+    where.filters.flatMap(({ path, fixed }) => (path !== undefined && fixed === true ? [jsonPath(path)] : [])),
+  )
+  const varying = order.filter(({ path }) => !fixed.has(jsonPath(path)))
   return {
     filter: allOf([scope, ...where.filters, ...defined]),
-    hint: chooseIndex(container, scope, where.filters),
-    order,
+    hint: chooseIndex(container, scope, where.filters, varying.length > 0),
+    order: varying,
     rest: { ...query, where: where.residual, orderBy: [] },
   }
 }

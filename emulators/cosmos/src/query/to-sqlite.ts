@@ -11,6 +11,8 @@ export interface Filter extends Fragment {
   path?: Path
   /** Whether that is an equality (or several) rather than a range. */
   exact?: boolean
+  /** Whether all those rows have the same value there. */
+  fixed?: boolean
 }
 
 export interface Translation {
@@ -74,6 +76,7 @@ const typed = (path: Path, rank: TypeRank, comparison: string, binds: SQLInputVa
   binds,
   path,
   exact: /^(=|IN)/.test(comparison),
+  fixed: comparison.startsWith('='),
 })
 
 /** `x BETWEEN a AND b` as `x >= a` and `x <= b`. */
@@ -192,7 +195,7 @@ class Translator {
 
   #equal(path: Path, value: Value): Filter | undefined {
     if (value === undefined) return never
-    if (value === null) return { sql: `(${rankOf(path)} = 1)`, binds: [], path, exact: true }
+    if (value === null) return { sql: `(${rankOf(path)} = 1)`, binds: [], path, exact: true, fixed: true }
     if (typeof value === 'boolean') return typed(path, 2, `= ${Number(value)}`, [])
     return typeof value === 'object' ? undefined : this.#compare(path, '=', value)
   }

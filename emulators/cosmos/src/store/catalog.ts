@@ -93,9 +93,7 @@ export class Catalog {
     this.#database
       .prepare('UPDATE containers SET definition = ?, ts = ? WHERE number = ?')
       .run(JSON.stringify(definition), container.seconds, container.number)
-    const ttlChanged = container.definition.defaultTtl !== definition.defaultTtl
-    container.definition = definition
-    if (ttlChanged) container.recomputeExpiry()
+    container.redefine(definition)
   }
 
   deleteContainer(entry: DatabaseEntry, container: ItemContainer): void {

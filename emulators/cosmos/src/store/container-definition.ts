@@ -4,7 +4,7 @@ import { pathSteps, readPartitionKeyDefinition, type PartitionKeyDefinition } fr
 import { isPlainKey } from './json-path.ts'
 
 // A type, not an interface: only that is assignable to a JSON object.
-type CompositePath = { path: string; order: 'ascending' | 'descending' }
+export type CompositePath = { path: string; order: 'ascending' | 'descending' }
 
 export interface ContainerDefinition {
   id: string

@@ -5,6 +5,7 @@ import { encodePartitionKey, type PartitionKeyComponent } from '../partition-key
 import { containerRid, databaseRid, etagOf, itemRids } from '../resource-id.ts'
 import type { ContainerDefinition } from './container-definition.ts'
 import type { GroupCommit } from './group-commit.ts'
+import { syncCompositeIndexes } from './composite-indexes.ts'
 import { createItemTable } from './item-table.ts'
 import { PathIndexes } from './path-indexes.ts'
 
@@ -50,13 +51,13 @@ export class ItemContainer {
   readonly #insert: StatementSync
   readonly #update: StatementSync
   readonly #remove: StatementSync
-  definition: ContainerDefinition
   seconds: number
   nextSequence: number
   lastLsn: number
   itemCount: number
   /** Counters moved since they were last saved. */
   dirty = false
+  #definition: ContainerDefinition
   #purgedSecond = -1
 
   constructor(database: DatabaseSync, commit: GroupCommit, row: ContainerRow) {
@@ -66,12 +67,13 @@ export class ItemContainer {
     this.rid = containerRid(row.database, row.number)
     this.self = `dbs/${databaseRid(row.database)}/colls/${this.rid}/`
     this.table = `items_${row.number}`
-    this.definition = row.definition
+    this.#definition = row.definition
     this.seconds = row.seconds
     this.nextSequence = row.nextSequence
     this.lastLsn = row.lastLsn
     this.#itemRid = itemRids(row.database, row.number)
     createItemTable(database, this.table, row.definition)
+    syncCompositeIndexes(database, this.table, row.definition)
     this.itemCount = Number(database.prepare(`SELECT count(*) AS n FROM ${this.table}`).get()?.['n'] ?? 0)
     this.indexes = new PathIndexes(database, commit, this.table)
     this.#find = database.prepare(`SELECT seq, body, lsn, ts FROM ${this.table} WHERE pk = ? AND id = ?`)
@@ -159,10 +161,21 @@ export class ItemContainer {
     this.dirty = true
   }
 
-  /** A changed default TTL applies to items already there, counted from their last write. */
-  recomputeExpiry(): void {
+  get definition(): ContainerDefinition {
+    return this.#definition
+  }
+
+  /** Takes over a changed definition: its composite indexes, and its default TTL also for the items already there. */
+  redefine(definition: ContainerDefinition): void {
     this.#commit.begin()
-    const standard = this.definition.defaultTtl
+    const ttlChanged = this.#definition.defaultTtl !== definition.defaultTtl
+    this.#definition = definition
+    syncCompositeIndexes(this.#database, this.table, definition)
+    if (ttlChanged) this.#recomputeExpiry()
+  }
+
+  #recomputeExpiry(): void {
+    const standard = this.#definition.defaultTtl
     const inherited: SQLInputValue = standard === undefined || standard === -1 ? null : standard
     this.#database
       .prepare(

@@ -52,7 +52,7 @@ export function parseControlAction(value: unknown, twin: Twin): ControlAction {
 }
 
 /** Adds faults; an outage also cuts what is open in its region. */
-export function addFaults(values: readonly unknown[], twin: Twin): readonly Fault[] {
+function addFaults(values: readonly unknown[], twin: Twin): readonly Fault[] {
   const added = twin.faults.add(values)
   for (const fault of added) {
     if (fault.type === 'outage' && fault.resource !== undefined && fault.mode !== '503')

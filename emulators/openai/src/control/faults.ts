@@ -2,7 +2,7 @@ import { isObject, numberOf, textOf } from '../json-fields.ts'
 import type { Json } from '../json-fields.ts'
 import { Draws } from '../model/seeded-draw.ts'
 
-export const operations = [
+const operations = [
   'chat',
   'completions',
   'responses',

@@ -7,7 +7,7 @@ import type { Json } from '../json-fields.ts'
 const maxJsonBytes = 32 * 1024 * 1024
 
 /** @throws AzureError 413 past the limit; ExchangeClosed when the client leaves before the end. */
-export function readBody(req: IncomingMessage, limit = maxJsonBytes): Promise<Buffer> {
+function readBody(req: IncomingMessage, limit = maxJsonBytes): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     if (Number(req.headers['content-length'] ?? 0) > limit) {
       req.resume()

@@ -6,7 +6,7 @@ import type { ResponsesRequest } from './responses-request.ts'
 import type { ModelRun } from '../model/run-model.ts'
 
 /** An id of the shape that responses use, derived from the response's own so that streams and reads agree. */
-export const itemId = (prefix: string, identity: AnswerIdentity, index: number): string =>
+const itemId = (prefix: string, identity: AnswerIdentity, index: number): string =>
   `${prefix}_${identity.id.slice(5)}${index}`
 
 /** The output items of a finished answer: reasoning, then a message or function calls. */

@@ -4,14 +4,14 @@ import { Draws, hashText } from './seeded-draw.ts'
  * The chance that a model of ability a answers a prompt of difficulty d correctly: the Rasch model with both on a
  * probability scale, so P(a, 0.5) = a, P(1, d) = 1, P(0, d) = 0; it rises with a and falls with d.
  */
-export function chanceRight(ability: number, difficulty: number): number {
+function chanceRight(ability: number, difficulty: number): number {
   const rightWeight = ability * (1 - difficulty)
   const wrongWeight = (1 - ability) * difficulty
   return rightWeight + wrongWeight === 0 ? ability : rightWeight / (rightWeight + wrongWeight)
 }
 
 /** A prompt's difficulty when no marker states it: uniform over prompts. */
-export const drawDifficulty = (promptHash: number): number => new Draws(promptHash ^ 0x0d1ff1c).next()
+const drawDifficulty = (promptHash: number): number => new Draws(promptHash ^ 0x0d1ff1c).next()
 
 export interface Verdict {
   right: boolean

@@ -11,7 +11,7 @@ import { splitTokens } from './tokens.ts'
 import { callTools } from './tool-calls.ts'
 import type { ToolCall, ToolRequest } from './tool-calls.ts'
 
-export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
+type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
 
 export type OutputFormat = { type: 'text' } | { type: 'json_object' } | { type: 'json_schema'; schema: Json }
 

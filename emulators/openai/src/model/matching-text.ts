@@ -1,5 +1,9 @@
 import type { Draws } from './seeded-draw.ts'
 
+const maxText = 2_000
+// What the walker cannot follow; refused before the pattern is run on a text that does not match it.
+const unsupported = /\(\?(?!:|<[A-Za-z_])|\\[1-9k]/
+
 const printable = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i))
 const digit = '0123456789'.split('')
 const word = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_'.split('')
@@ -54,7 +58,7 @@ class PatternWalker {
     const times = this.#draws.between(least, most)
     if (times === 0) return ''
     const after = this.#at
-    for (let i = 1; i < times; i++) {
+    for (let i = 1; i < times && text.length < maxText; i++) {
       this.#at = start
       text += this.#atom()
     }
@@ -125,12 +129,12 @@ class PatternWalker {
 
 /** A text that matches the pattern, or undefined when it uses what the walker cannot follow (lookaround, back references). */
 export function matchingText(pattern: string, draws: Draws): string | undefined {
-  if (pattern.length > 1_000) return undefined
+  if (pattern.length > 1_000 || unsupported.test(pattern)) return undefined
   try {
     const expression = new RegExp(pattern, 'u')
     for (let tries = 0; tries < 5; tries++) {
       const text = new PatternWalker(pattern, draws).write()
-      if (text.length < 10_000 && expression.test(text)) return text
+      if (text.length < maxText && expression.test(text)) return text
     }
   } catch {
     return undefined

@@ -4,7 +4,7 @@ import { hashText } from './seeded-draw.ts'
 import { countTokens } from './tokens.ts'
 
 /** What a test writes into a prompt to control the answer; see the README's table of markers. */
-export interface PromptMarkers {
+interface PromptMarkers {
   difficulty?: number
   answer?: string
   tokens?: number

@@ -14,18 +14,27 @@ export interface InstanceHints {
 interface Context extends InstanceHints {
   root: Json
   answerLeft: string | undefined
+  /** Values that may still be built: a recursive schema with two children a node would else double at every level. */
+  valuesLeft: number
 }
 
 const maxDepth = 12
+const maxValues = 5_000
+const maxItems = 1_000
 
 function resolveReference(schema: Json, root: Json): Json {
-  const reference = textOf(schema['$ref'])
-  if (reference === undefined || !reference.startsWith('#')) return schema
-  let target: unknown = root
-  for (const step of reference.slice(1).split('/').filter(Boolean)) {
-    target = objectOf(target)[decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')]
+  let resolved = schema
+  // A reference may lead to another; a ring of them leads nowhere.
+  for (let hops = 0; hops < 16; hops++) {
+    const reference = textOf(resolved['$ref'])
+    if (reference === undefined || !reference.startsWith('#')) return resolved
+    let target: unknown = root
+    for (const step of reference.slice(1).split('/').filter(Boolean)) {
+      target = objectOf(target)[step.replaceAll('%25', '%').replaceAll('~1', '/').replaceAll('~0', '~')]
+    }
+    resolved = objectOf(target)
   }
-  return isObject(target) ? target : {}
+  return {}
 }
 
 function mergeAll(schema: Json): Json {
@@ -41,7 +50,8 @@ function mergeAll(schema: Json): Json {
 }
 
 function numberInstance(schema: Json, draws: Draws, integer: boolean): number {
-  const step = numberOf(schema['multipleOf']) ?? (integer ? 1 : 0.5)
+  const multiple = numberOf(schema['multipleOf']) ?? 0
+  const step = multiple > 0 ? multiple : integer ? 1 : 0.5
   const above = numberOf(schema['exclusiveMinimum'])
   const below = numberOf(schema['exclusiveMaximum'])
   const low = Math.max(numberOf(schema['minimum']) ?? -Infinity, above === undefined ? -Infinity : above + step / 1e3)
@@ -57,12 +67,12 @@ function numberInstance(schema: Json, draws: Draws, integer: boolean): number {
 
 function arrayInstance(schema: Json, context: Context, depth: number): unknown[] {
   const prefix = listOf(schema['prefixItems']).map((item) => build(item, context, depth + 1))
-  const least = numberOf(schema['minItems']) ?? 0
+  const least = Math.min(numberOf(schema['minItems']) ?? 0, maxItems)
   const most = numberOf(schema['maxItems']) ?? Math.max(least, 3)
   const wanted = depth > maxDepth ? least : Math.max(least, Math.min(most, context.draws.between(1, 3)))
   const items = [...prefix]
   const seen = new Set<string>()
-  for (let tries = 0; items.length < wanted && tries < wanted * 20; tries++) {
+  for (let tries = 0; items.length < wanted && tries < wanted * 20 && context.valuesLeft > 0; tries++) {
     const item = build(schema['items'] ?? {}, context, depth + 1)
     const key = JSON.stringify(item)
     if (schema['uniqueItems'] === true && seen.has(key)) continue
@@ -83,7 +93,7 @@ function objectInstance(schema: Json, context: Context, depth: number): Json {
   if (named !== undefined) context.answerLeft = undefined
   for (const [name, property] of Object.entries(properties)) {
     // Past the depth limit only what is required is built, so that recursive schemas end.
-    if (depth > maxDepth && !required.has(name)) continue
+    if ((depth > maxDepth || context.valuesLeft <= 0) && !required.has(name)) continue
     if (name === named) context.answerLeft = held
     result[name] = build(property, context, depth + 1)
     if (name === named) context.answerLeft = undefined
@@ -108,6 +118,8 @@ function answerAs(type: unknown, context: Context): unknown {
 
 function build(value: unknown, context: Context, depth: number): unknown {
   if (!isObject(value)) return value === false ? null : 'value'
+  if (depth > maxDepth * 4) return null
+  context.valuesLeft--
   const schema = mergeAll(resolveReference(value, context.root))
   if ('const' in schema) return schema['const']
   const choices = listOf(schema['enum'])
@@ -119,7 +131,10 @@ function build(value: unknown, context: Context, depth: number): unknown {
   if (branches.length > 0) {
     // A recursive branch ends in null where the schema offers it.
     const end = branches.find((branch) => objectOf(branch)['type'] === 'null')
-    const branch = depth > maxDepth && end !== undefined ? end : branches[context.draws.between(0, branches.length - 1)]
+    const branch =
+      (depth > maxDepth || context.valuesLeft <= 0) && end !== undefined
+        ? end
+        : branches[context.draws.between(0, branches.length - 1)]
     const { anyOf: _anyOf, oneOf: _oneOf, ...rest } = schema
     return build({ ...rest, ...resolveReference(objectOf(branch), context.root) }, context, depth + 1)
   }
@@ -128,8 +143,10 @@ function build(value: unknown, context: Context, depth: number): unknown {
   const constrained = ['pattern', 'format', 'maxLength', 'minimum', 'maximum'].some((keyword) => keyword in schema)
   const stated = constrained ? undefined : answerAs(type, context)
   if (stated !== undefined) return stated
-  if (type === 'object') return depth > maxDepth * 2 ? {} : objectInstance(schema, context, depth)
-  if (type === 'array') return depth > maxDepth * 2 ? [] : arrayInstance(schema, context, depth)
+  // No finite instance exists past here; what is built so far ends the recursion.
+  const exhausted = depth > maxDepth * 2 || context.valuesLeft <= 0
+  if (type === 'object') return exhausted ? {} : objectInstance(schema, context, depth)
+  if (type === 'array') return exhausted ? [] : arrayInstance(schema, context, depth)
   if (type === 'integer' || type === 'number') return numberInstance(schema, context.draws, type === 'integer')
   if (type === 'boolean') return context.draws.next() < 0.5
   if (type === 'null') return null
@@ -141,5 +158,5 @@ function build(value: unknown, context: Context, depth: number): unknown {
  * formats. Keywords that only forbid (not, if/then) are not looked at.
  */
 export function instanceOf(schema: Json, hints: InstanceHints): unknown {
-  return build(schema, { ...hints, root: schema, answerLeft: hints.answer }, 0)
+  return build(schema, { ...hints, root: schema, answerLeft: hints.answer, valuesLeft: maxValues }, 0)
 }

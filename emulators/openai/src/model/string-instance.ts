@@ -3,6 +3,8 @@ import type { Json } from '../json-fields.ts'
 import { matchingText } from './matching-text.ts'
 import type { InstanceHints } from './schema-instance.ts'
 
+const maxLength = 10_000
+
 const digits = (hints: InstanceHints, count: number): string =>
   Array.from({ length: count }, () => hints.draws.between(0, 9)).join('')
 
@@ -43,7 +45,7 @@ export function stringInstance(schema: Json, hints: InstanceHints): string {
     () => subjects[draws.between(0, subjects.length - 1)] ?? 'item',
   )
   let text = words.join(' ')
-  const least = numberOf(schema['minLength']) ?? 0
+  const least = Math.min(numberOf(schema['minLength']) ?? 0, maxLength)
   while (text.length < least) text += ` ${draws.pick(['item', 'part', 'unit'])}`
   const most = numberOf(schema['maxLength'])
   return most === undefined ? text : text.slice(0, Math.max(most, 0))

@@ -84,7 +84,7 @@ export const updateDisposition = (queue: MessageQueue, request: ManagementReques
         },
         changes,
       )
-    } else throw invalidArgument(`disposition-status '${String(status)}' is unknown.`)
+    } else throw invalidArgument(`disposition-status '${JSON.stringify(status)}' is unknown.`)
   }
   return { status: 200 }
 }
