@@ -109,6 +109,10 @@ test('npm start: ready, a second start says so, state survives a restart, Ctrl-C
   expect(await second.exit).toBe(1)
   expect(second.output()).toMatch(/already runs in this clone/)
 
+  const demo = spawnSync('npm', ['run', 'demo'], { cwd: clone, encoding: 'utf8', timeout: 120_000 })
+  expect(demo.stdout).toContain('deliveries   webhook 24, signalr 24, event-hubs 24 of 24')
+  expect(demo.status).toBe(0)
+
   const answer = await call('/v1/requests', { method: 'POST', body: JSON.stringify(chatLine('kept', 'Hi.')) })
   const { id } = (await answer.json()) as { id: string }
   const stored = () =>

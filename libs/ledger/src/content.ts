@@ -5,7 +5,7 @@ import type { Blobs } from '@sluice/storage'
 import type { Row, RowLine } from './row.ts'
 
 /** Bodies beyond this many bytes of JSON lie in Blob: a row is read and rewritten at every transition. */
-export const inlineBodyBytes = 16 * 1024
+const inlineBodyBytes = 16 * 1024
 
 /**
  * What an idempotency key stands for. A body counts by the hash of its JSON text, so that a line has the same hash

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { canonicalJson, type DeliverTarget, type ResultEvent } from '@sluice/contracts'
 
-export type Sink = DeliverTarget['type']
+type Sink = DeliverTarget['type']
 export type DeliveryStatus = 'pending' | 'delivered' | 'failed'
 
 /** One try to bring an event to a target. */

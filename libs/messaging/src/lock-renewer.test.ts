@@ -29,7 +29,7 @@ const transient = () => Object.assign(new ServiceBusError('no answer', 'ServiceT
 
 test('a lock is renewed at half of what remains of it, again and again', async () => {
   const { clock, renewedAt, lost, release } = openLock(30_000)
-  await clock.advance(60_000)
+  await clock.advance(50_000)
   expect(renewedAt).toHaveLength(3)
   for (const [index, atMs] of renewedAt.entries()) expect(Math.abs(atMs - 15_000 * (index + 1))).toBeLessThan(500)
   release()
@@ -105,5 +105,5 @@ test('what remains of a lock is at least a second, so that a clock that is fast 
   const duration = new LockDuration()
   expect(duration.remainingMs(new Date(1_030_000), 2_000_000)).toBe(1000)
   expect(duration.remainingMs(undefined, 0)).toBe(1000)
-  expect(duration.remainingMs(new Date(Number.MAX_SAFE_INTEGER), 0)).toBe(300_000)
+  expect(duration.remainingMs(new Date(8.64e15), 0)).toBe(300_000)
 })
