@@ -1,7 +1,6 @@
 import { connect } from 'node:net'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { WebSocket } from 'ws'
 import { apiKey, eventually, resource, startTwin } from './openai-twin.ts'
 import type { TwinUnderTest } from './openai-twin.ts'
 
@@ -172,8 +171,8 @@ describe('hostile input', () => {
       headers: { 'api-key': apiKey },
     })
     const received: string[] = []
-    socket.on('message', (data: Buffer) => received.push(data.toString()))
-    await new Promise((resolve) => socket.once('open', resolve))
+    socket.addEventListener('message', ({ data }) => received.push(String(data)))
+    await new Promise((resolve) => socket.addEventListener('open', resolve, { once: true }))
     const types = [
       'session.update',
       'conversation.item.create',
@@ -198,7 +197,7 @@ describe('hostile input', () => {
       () => received,
       (events) => events.some((event) => event.includes('still here')),
     )
-    socket.terminate()
+    socket.close()
     await alive()
   })
 

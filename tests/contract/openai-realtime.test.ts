@@ -1,7 +1,7 @@
+import { request } from 'node:http'
 import { connect } from 'node:net'
 import { OpenAIRealtimeWS } from 'openai/realtime/ws'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { WebSocket } from 'ws'
 import { apiKey, deploymentState, eventually, resource, startTwin } from './openai-twin.ts'
 import type { TwinUnderTest } from './openai-twin.ts'
 
@@ -14,10 +14,10 @@ class Client {
   closed = false
 
   constructor(url: string, headers: Record<string, string>, protocols: string[] = []) {
-    this.socket = new WebSocket(url, protocols, { headers })
-    this.socket.on('message', (data: Buffer) => this.events.push(JSON.parse(data.toString()) as Event))
-    this.socket.on('close', () => (this.closed = true))
-    this.socket.on('error', () => (this.closed = true))
+    this.socket = new WebSocket(url, { headers, protocols })
+    this.socket.addEventListener('message', ({ data }) => this.events.push(JSON.parse(String(data)) as Event))
+    this.socket.addEventListener('close', () => (this.closed = true))
+    this.socket.addEventListener('error', () => (this.closed = true))
   }
 
   send(event: object | string): void {
@@ -64,7 +64,7 @@ describe('realtime', () => {
     ])
   })
   afterEach(async () => {
-    for (const client of clients) client.socket.terminate()
+    for (const client of clients) client.socket.close()
     await under.close()
   })
 
@@ -78,16 +78,26 @@ describe('realtime', () => {
     clients.push(client)
     return client
   }
+  /** The status that a handshake is refused with; undefined when the connection is cut instead. */
   const handshakeStatus = (path: string, headers: Record<string, string>): Promise<number | undefined> =>
     new Promise((resolve, reject) => {
-      const socket = new WebSocket(`${base()}${path}`, { headers })
-      socket.on('unexpected-response', (_request, response) => {
+      const handshake = {
+        connection: 'Upgrade',
+        upgrade: 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+      }
+      const call = request(`${base().replace('ws', 'http')}${path}`, { headers: { ...headers, ...handshake } })
+      call.on('response', (response) => {
         resolve(response.statusCode)
         response.resume()
-        socket.terminate()
       })
-      socket.on('open', () => reject(new Error('the handshake succeeded')))
-      socket.on('error', () => resolve(undefined))
+      call.on('upgrade', (_response, socket) => {
+        socket.destroy()
+        reject(new Error('the handshake succeeded'))
+      })
+      call.on('error', () => resolve(undefined))
+      call.end()
     })
 
   test('the SDK’s realtime client holds a text conversation', async () => {
@@ -142,7 +152,7 @@ describe('realtime', () => {
 
   test('the order of a response’s events is the protocol’s', async () => {
     const client = open()
-    client.socket.on('open', () => {
+    client.socket.addEventListener('open', () => {
       client.send(textOnly)
       client.send(userSays('Hi'))
       client.send({ type: 'response.create' })
@@ -364,7 +374,7 @@ describe('realtime', () => {
       count: 1,
     })
     const cut = open()
-    cut.socket.on('open', () => {
+    cut.socket.addEventListener('open', () => {
       cut.send(userSays('Hi'))
       cut.send({ type: 'response.create' })
     })
@@ -383,7 +393,7 @@ describe('realtime', () => {
     client.send(userSays('Long [tokens=500]'))
     client.send({ type: 'response.create' })
     await client.next('response.output_audio.delta')
-    client.socket.terminate()
+    client.socket.close()
     const state = await eventually(
       () => deploymentState(under, 'slow'),
       (row) => row.in_flight === 0,

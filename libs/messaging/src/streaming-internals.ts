@@ -17,7 +17,7 @@ interface MessageInternals {
 }
 
 interface LinkFollower {
-  /** How many messages the broker may send, at any moment. */
+  /** The most that the broker may send, at any moment; it has at least half of that. */
   wantedCredit(): number
   /** A new link is there: after `subscribe`, and after every reconnect. */
   attached(): void
@@ -44,8 +44,10 @@ export function followLink(receiver: ServiceBusReceiver, follower: LinkFollower)
   let link: object | undefined
   helper.addCredit = () => {
     const present = streaming?.link
-    const missing = follower.wantedCredit() - (present?.credit ?? 0)
-    if (missing > 0) addCredit(missing)
+    const wanted = follower.wantedCredit()
+    const missing = wanted - (present?.credit ?? 0)
+    // Half at a time: a flow frame of its own for every credit is a third of what receiving costs.
+    if (missing > 0 && missing * 2 >= wanted) addCredit(missing)
     if (present === link) return
     link = present
     follower.attached()

@@ -88,6 +88,7 @@ await runService({
       leaseMs: config.LEASE_MS,
       resend,
       publish: (row) => outbox.publish(row),
+      clockTrusted: skew.trusted,
     })
     const deadLetters = watchDeadLetters({
       serviceBus,

@@ -3,6 +3,7 @@ import { AmqpDecodeError } from './decode-error.ts'
 import { encodeDescribed, encodeList, encodeString } from './encode.ts'
 import { checkSections, findSections } from './message-sections.ts'
 import { idText, mapEntries, readValue } from './read-value.ts'
+import { pack, type PackedBytes } from './packed-bytes.ts'
 import { compoundHead, skipValue } from './skip-value.ts'
 
 /**
@@ -16,7 +17,7 @@ export type ParsedMessage = {
   ttlMs: number | undefined
   annotations: Buffer
   annotationCount: number
-  bare: Buffer
+  bare: PackedBytes
   messageId: string
   sessionId: string | undefined
   partitionKey: string | undefined
@@ -49,7 +50,7 @@ export const parseMessage = (bytes: Buffer): ParsedMessage => {
     ttlMs: undefined,
     annotations: empty,
     annotationCount: 0,
-    bare: empty,
+    bare: pack(empty),
     messageId: '',
     sessionId: undefined,
     partitionKey: undefined,
@@ -90,12 +91,11 @@ const readAnnotations = (bytes: Buffer, at: number, parsed: ParsedMessage): void
   parsed.annotationCount = kept.length
 }
 
-// The service assigns a message id when the sender gave none; the bare message is otherwise copied untouched. It is
-// copied because a slice would keep the whole batch or socket chunk alive for as long as one message waits.
-const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: ParsedMessage): Buffer => {
+// The service assigns a message id when the sender gave none; the bare message is otherwise kept untouched.
+const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: ParsedMessage): PackedBytes => {
   if (at < 0) {
     parsed.messageId = newMessageId()
-    return Buffer.concat([
+    return packAll([
       encodeDescribed(0x73, encodeList([encodeString(parsed.messageId)])),
       bytes.subarray(bareStart),
     ])
@@ -117,7 +117,7 @@ const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: Pa
     }
     position = next
   }
-  if (hasMessageId) return Buffer.from(bytes.subarray(bareStart))
+  if (hasMessageId) return pack(bytes.subarray(bareStart))
   parsed.messageId = newMessageId()
   const rest: Buffer[] = []
   for (let index = 1, from = messageIdEnd; index < count; index++) {
@@ -126,8 +126,10 @@ const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: Pa
     from = next
   }
   const properties = encodeDescribed(0x73, encodeList([encodeString(parsed.messageId), ...rest]))
-  return Buffer.concat([properties, bytes.subarray(end)])
+  return packAll([properties, bytes.subarray(end)])
 }
+
+const packAll = (parts: Buffer[]): PackedBytes => pack(Buffer.concat(parts))
 
 const newMessageId = (): string => randomUUID().replaceAll('-', '')
 

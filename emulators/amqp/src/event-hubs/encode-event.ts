@@ -31,7 +31,7 @@ export const encodeEvent = (event: StoredEvent): Buffer => {
   at = writeLong(out, at, keys.enqueuedTime, 0x83, event.enqueuedAtMs)
   out.writeUInt32BE(at - 8, 4)
   out.writeUInt32BE((event.annotationCount + 3) * 2, 8)
-  at += event.bare.copy(out, at)
+  at += out.write(event.bare, at, 'latin1')
   return out.subarray(0, at)
 }
 

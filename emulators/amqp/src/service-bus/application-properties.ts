@@ -1,5 +1,6 @@
 import { encodeDescribed, encodeMap, encodeString } from '../amqp/encode.ts'
 import { findSections } from '../amqp/message-sections.ts'
+import { pack, unpack, type PackedBytes } from '../amqp/packed-bytes.ts'
 import { mapEntries } from '../amqp/read-value.ts'
 import { skipValue } from '../amqp/skip-value.ts'
 
@@ -10,8 +11,9 @@ const section = 0x74
 const descriptorBytes = 3
 
 /** The bare message with application properties set, replaced or removed; everything else keeps its encoding. */
-export const changeApplicationProperties = (bare: Buffer, changes: PropertyChanges): Buffer => {
-  if (changes.size === 0) return bare
+export const changeApplicationProperties = (packed: PackedBytes, changes: PropertyChanges): PackedBytes => {
+  if (changes.size === 0) return packed
+  const bare = unpack(packed)
   const { applicationProperties, properties } = findSections(bare)
   const items: Buffer[] = []
   if (applicationProperties >= 0) {
@@ -23,7 +25,7 @@ export const changeApplicationProperties = (bare: Buffer, changes: PropertyChang
   const afterProperties = properties < 0 ? 0 : skipValue(bare, properties)
   const from = applicationProperties < 0 ? afterProperties : skipValue(bare, applicationProperties)
   const head = bare.subarray(0, applicationProperties < 0 ? afterProperties : sectionStart(bare, applicationProperties))
-  return Buffer.concat([head, encodeDescribed(section, encodeMap(items)), bare.subarray(from)])
+  return pack(Buffer.concat([head, encodeDescribed(section, encodeMap(items)), bare.subarray(from)]))
 }
 
 // The descriptor before a section's value is 0x00 and a ulong, which senders may encode in one byte, eight, or as a symbol.

@@ -1,3 +1,5 @@
+import type { PackedBytes } from '../amqp/packed-bytes.ts'
+
 /** What a stored message is to its queue. A locked message is `active`: the lock is kept beside it. */
 export type MessageState = 'active' | 'deferred' | 'scheduled'
 
@@ -22,7 +24,7 @@ export type BrokeredMessage = {
   priority: number
   annotations: Buffer
   annotationCount: number
-  bare: Buffer
+  bare: PackedBytes
   lock: MessageLock | undefined
 }
 

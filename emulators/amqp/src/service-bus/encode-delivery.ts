@@ -21,7 +21,7 @@ export const encodeDelivery = (message: BrokeredMessage): Buffer => {
   const out = Buffer.allocUnsafe(fixedBytes + (source?.length ?? 0) + message.annotations.length + message.bare.length)
   let at = writeHeader(out, message)
   at = writeAnnotations(out, at, message, source)
-  at += message.bare.copy(out, at)
+  at += out.write(message.bare, at, 'latin1')
   return out.subarray(0, at)
 }
 

@@ -1,3 +1,4 @@
+import type { PackedBytes } from '../amqp/packed-bytes.ts'
 import type { BrokerContext } from '../broker-context.ts'
 import type { BrokeredMessage, MessageState } from './brokered-message.ts'
 import { SequenceIndex } from './sequence-index.ts'
@@ -58,7 +59,7 @@ export class QueueContents {
   }
 
   /** Gives the message a new bare part and records all of it. */
-  rewrite(message: BrokeredMessage, bare: Buffer): void {
+  rewrite(message: BrokeredMessage, bare: PackedBytes): void {
     this.bytes += bare.length - message.bare.length
     message.bare = bare
     this.#context.journal.replaceMessage(message)

@@ -1,5 +1,6 @@
 import { encodeDescribed, encodeList, encodeNull, encodeScalar, encodeSymbol } from '../amqp/encode.ts'
 import { findSections } from '../amqp/message-sections.ts'
+import { pack, unpack, type PackedBytes } from '../amqp/packed-bytes.ts'
 import { idText, mapEntries, readValue, type AmqpValue } from '../amqp/read-value.ts'
 import { compoundHead, skipValue } from '../amqp/skip-value.ts'
 import type { RuleMessage } from '../rules/index.ts'
@@ -24,22 +25,23 @@ const propertiesSection = 0x73
 
 /** What rules see of a message. */
 export const ruleView = (draft: MessageDraft, sequenceNumber: number, enqueuedAtMs: number): RuleMessage => {
-  const sections = findSections(draft.bare)
+  const bare = unpack(draft.bare)
+  const sections = findSections(bare)
   const view: RuleMessage = {
     properties: {},
     applicationProperties: {},
     system: { sequenceNumber, enqueuedTime: new Date(enqueuedAtMs) },
   }
-  for (const [index, at] of fieldOffsets(draft.bare, sections.properties).entries()) {
+  for (const [index, at] of fieldOffsets(bare, sections.properties).entries()) {
     const field = fieldAt[index]
-    const value = field === undefined ? null : readValue(draft.bare, at)
+    const value = field === undefined ? null : readValue(bare, at)
     if (field !== undefined && value !== null) setField(view.properties, field, value)
   }
   if (sections.applicationProperties >= 0) {
-    for (const { key, value } of mapEntries(draft.bare, sections.applicationProperties)) {
+    for (const { key, value } of mapEntries(bare, sections.applicationProperties)) {
       // defineProperty, because assigning to __proto__ would change the object instead of adding a key.
       Object.defineProperty(view.applicationProperties, key, {
-        value: readValue(draft.bare, value),
+        value: readValue(bare, value),
         enumerable: true,
         writable: true,
         configurable: true,
@@ -92,7 +94,8 @@ export const applyView = (draft: MessageDraft, before: RuleMessage, after: RuleM
   }
 }
 
-const changeFields = (bare: Buffer, changed: Field[], after: RuleMessage): Buffer => {
+const changeFields = (packed: PackedBytes, changed: Field[], after: RuleMessage): PackedBytes => {
+  const bare = unpack(packed)
   const { properties } = findSections(bare)
   const offsets = fieldOffsets(bare, properties)
   const end = properties < 0 ? 0 : skipValue(bare, properties)
@@ -103,7 +106,7 @@ const changeFields = (bare: Buffer, changed: Field[], after: RuleMessage): Buffe
     if (field !== undefined && changed.includes(field)) items.push(encodeField(index, after.properties[field]))
     else items.push(at === undefined ? encodeNull : bare.subarray(at, skipValue(bare, at)))
   }
-  return Buffer.concat([encodeDescribed(propertiesSection, encodeList(items)), bare.subarray(end)])
+  return pack(Buffer.concat([encodeDescribed(propertiesSection, encodeList(items)), bare.subarray(end)]))
 }
 
 const encodeField = (index: number, value: unknown): Buffer =>

@@ -1,3 +1,4 @@
+import type { PackedBytes } from '../amqp/packed-bytes.ts'
 import type { BrokeredMessage } from '../service-bus/brokered-message.ts'
 
 /** An event as an Event Hubs partition keeps it. */
@@ -8,7 +9,7 @@ export type StoredEvent = {
   partitionKey: string | undefined
   annotations: Buffer
   annotationCount: number
-  bare: Buffer
+  bare: PackedBytes
 }
 
 export type StoredRule = { entity: number; name: string; definition: string }

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { unpack } from '../amqp/packed-bytes.ts'
 import type { Journal, RestoreVisitor } from './journal.ts'
 import { eventColumns, eventOfRow, messageColumns, messageOfRow } from './sqlite-rows.ts'
 import { prepareSchema } from './sqlite-schema.ts'
@@ -84,7 +85,7 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
         message.deliveryCount,
         message.lock?.id ?? null,
         message.lock?.lockedUntilMs ?? null,
-        message.bare,
+        unpack(message.bare),
         message.rowId,
       )
     },

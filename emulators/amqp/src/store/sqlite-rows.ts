@@ -1,4 +1,5 @@
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
+import { pack, unpack } from '../amqp/packed-bytes.ts'
 import type { BrokeredMessage, MessageState } from '../service-bus/brokered-message.ts'
 import type { StoredEvent } from './journal.ts'
 
@@ -32,7 +33,7 @@ export const messageColumns = (entity: number, message: BrokeredMessage): SQLInp
   message.annotations,
   message.lock?.id ?? null,
   message.lock?.lockedUntilMs ?? null,
-  message.bare,
+  unpack(message.bare),
 ]
 
 export const messageOfRow = (row: Row): BrokeredMessage => ({
@@ -52,7 +53,7 @@ export const messageOfRow = (row: Row): BrokeredMessage => ({
   priority: number(row['priority']),
   annotations: bytes(row['annotations']),
   annotationCount: number(row['annotation_count']),
-  bare: bytes(row['bare']),
+  bare: pack(bytes(row['bare'])),
   lock:
     row['lock_id'] === null
       ? undefined
@@ -68,7 +69,7 @@ export const eventColumns = (partition: number, event: StoredEvent): SQLInputVal
   event.partitionKey ?? null,
   event.annotationCount,
   event.annotations,
-  event.bare,
+  unpack(event.bare),
 ]
 
 export const eventOfRow = (row: Row): StoredEvent => ({
@@ -78,5 +79,5 @@ export const eventOfRow = (row: Row): StoredEvent => ({
   partitionKey: text(row['partition_key']),
   annotationCount: number(row['annotation_count']),
   annotations: bytes(row['annotations']),
-  bare: bytes(row['bare']),
+  bare: pack(bytes(row['bare'])),
 })
