@@ -15,7 +15,7 @@ interface LatencySettings {
 }
 
 /** How fast a batch deployment works, in the virtual clock's time. */
-interface BatchSettings {
+export interface BatchSettings {
   validate_ms: number
   lines_per_minute: number
   finalize_ms: number
@@ -92,6 +92,14 @@ const positive: readonly (keyof DeploymentSettings)[] = [
   'ptu_output_weight',
 ]
 
+export const defaultBatchSettings: BatchSettings = {
+  validate_ms: 1_000,
+  lines_per_minute: 60_000,
+  finalize_ms: 1_000,
+  cancel_ms: 1_000,
+  max_lines: 100_000,
+}
+
 const defaults = (kind: DeploymentKind): Omit<DeploymentSettings, 'name' | 'model'> => ({
   kind,
   token_window: 'fixed',
@@ -103,7 +111,7 @@ const defaults = (kind: DeploymentKind): Omit<DeploymentSettings, 'name' | 'mode
   max_output_tokens: 16_384,
   capabilities: [...capabilities],
   routes_to: ['gpt-4.1-nano', 'gpt-4.1-mini', 'gpt-4.1'],
-  batch: { validate_ms: 1_000, lines_per_minute: 60_000, finalize_ms: 1_000, cancel_ms: 1_000, max_lines: 100_000 },
+  batch: defaultBatchSettings,
 })
 
 const fail = (where: string, problem: string): never => {

@@ -1,4 +1,5 @@
 import type { DeliveryRow } from '@sluice/ledger'
+import { withDeadline } from '@sluice/resilience'
 import { Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 
@@ -19,6 +20,7 @@ export interface WebhookTimer {
 
 const queueName = 'webhooks'
 const setDeadlineMs = 5000
+const closeDeadlineMs = 5000
 
 export function createWebhookTimer(connection: Redis): WebhookTimer {
   const queue = new Queue<WebhookJob>(queueName, { connection, prefix: '{sluice}' })
@@ -26,31 +28,26 @@ export function createWebhookTimer(connection: Redis): WebhookTimer {
   return {
     async set({ tenant, requestId, id, attempts }, afterMs) {
       const attempt = attempts.length + 1
-      const added = queue.add(
-        'attempt',
-        { tenant, requestId, id, attempt },
-        {
-          // One timer per attempt: BullMQ ignores a job whose id is there already.
-          jobId: `${id}.${attempt}`,
-          delay: Math.max(0, Math.round(afterMs)),
-          attempts: 1,
-          removeOnComplete: true,
-          removeOnFail: true,
-        },
-      )
-      // BullMQ's connection waits for Redis for ever; whoever sets a timer does not.
-      let timeout: NodeJS.Timeout | undefined
-      const late = new Promise<never>((_, reject) => {
-        timeout = setTimeout(() => reject(new Error('Redis did not take the timer in time')), setDeadlineMs)
-      })
-      added.catch(() => {})
-      try {
-        await Promise.race([added, late])
-      } finally {
-        clearTimeout(timeout)
+      const job = { tenant, requestId, id, attempt }
+      const options = {
+        // One timer per attempt: BullMQ ignores a job whose id is there already.
+        jobId: `${id}.${attempt}`,
+        delay: Math.max(0, Math.round(afterMs)),
+        attempts: 1,
+        removeOnComplete: true,
+        removeOnFail: true,
       }
+      // BullMQ's connection waits for Redis for ever; whoever sets a timer does not.
+      const late = () => new Error('Redis did not take the timer in time')
+      await withDeadline(setDeadlineMs, undefined, () => queue.add('attempt', job, options), late)
     },
-    close: () => queue.close(),
+    close: () =>
+      withDeadline(
+        closeDeadlineMs,
+        undefined,
+        () => queue.close(),
+        () => new Error('late'),
+      ).catch(() => queue.disconnect()),
   }
 }
 
@@ -72,5 +69,9 @@ export function runWebhookWorker(
   })
   worker.on('error', onError)
   worker.on('failed', (_, error) => onError(error))
-  return { close: () => worker.close() }
+  // BullMQ waits for a Redis that is away for as long as it is away; what it held comes again by the rows anyway.
+  const late = () => new Error('the webhook worker did not close in time')
+  return {
+    close: () => withDeadline(closeDeadlineMs, undefined, () => worker.close(), late).catch(() => worker.close(true)),
+  }
 }

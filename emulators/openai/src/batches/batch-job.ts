@@ -1,4 +1,6 @@
 import { appendFile, stat, truncate } from 'node:fs/promises'
+import { defaultBatchSettings } from '../config.ts'
+import type { BatchSettings } from '../config.ts'
 import type { Deployment } from '../quotas/deployment.ts'
 import type { Resource, TwinCore } from '../twin.ts'
 import { answerLine, batchEndpoint, expiredLine } from './batch-line.ts'
@@ -83,14 +85,12 @@ export class BatchJob {
   async #step(): Promise<boolean> {
     const { record } = this
     const now = this.#twin.clock.now()
-    const settings =
-      this.#deployment()?.settings.batch ?? this.#resource.deployments.values().next().value?.settings.batch
     const {
-      validate_ms: validateMs = 0,
-      finalize_ms: finalizeMs = 0,
-      cancel_ms: cancelMs = 0,
-      lines_per_minute: rate = 1,
-    } = settings ?? {}
+      validate_ms: validateMs,
+      finalize_ms: finalizeMs,
+      cancel_ms: cancelMs,
+      lines_per_minute: rate,
+    } = this.#pace()
     switch (record.status) {
       case 'validating':
         if (now < record.createdAt + validateMs) return false
@@ -124,6 +124,13 @@ export class BatchJob {
     if (record.inProgressAt === undefined) return 0
     const until = Math.min(now, record.expiresAt, record.cancellingAt ?? Infinity)
     return Math.min(record.total, Math.floor(((until - record.inProgressAt) / 60_000) * linesPerMinute))
+  }
+
+  /** The deployment's pace; until validation has read which one it is, that of the resource's first batch deployment. */
+  #pace(): BatchSettings {
+    const deployment =
+      this.#deployment() ?? this.#resource.deployments.values().find(({ settings }) => settings.kind === 'batch')
+    return deployment?.settings.batch ?? defaultBatchSettings
   }
 
   #deployment(): Deployment | undefined {
