@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 
 const benches: Record<string, () => Promise<{ run: (options: BenchOptions) => Promise<object> }>> = {
   pipeline: () => import('./pipeline/run.ts'),
+  emulators: () => import('./emulators/run.ts'),
 }
 
 export interface BenchOptions {

@@ -20,7 +20,8 @@ const deliveries = cosmos.database('sluice').container('deliveries')
 const redis = new Redis(env.REDIS_URL ?? '')
 const bullmq = () => new Redis(env.REDIS_URL ?? '', { maxRetriesPerRequest: null })
 const twin = new Pool(env.OPENAI_TWIN_URL ?? '', { connections: concurrency * 2 })
-const options = { maxConcurrentCalls: concurrency, autoCompleteMessages: false, maxAutoLockRenewalDurationInMs: 0 }
+const options = { maxConcurrentCalls: concurrency, autoCompleteMessages: false }
+const noRenewal = { maxAutoLockRenewalDurationInMs: 0 }
 const processError = async ({ error }: ProcessErrorArgs) => console.error('floor', error.message)
 
 interface Line {
@@ -30,9 +31,9 @@ interface Line {
 }
 
 async function steps(): Promise<void> {
-  const receiver = serviceBus.createReceiver('floor-steps')
+  const receiver = serviceBus.createReceiver('floor-steps', noRenewal)
   const topic = serviceBus.createSender('floor-results')
-  const results = serviceBus.createReceiver('floor-results', 'webhooks')
+  const results = serviceBus.createReceiver('floor-results', 'webhooks', noRenewal)
   const timer = new Queue('floor', { connection: bullmq() })
   const reserve = await redis.script('LOAD', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -115,7 +116,7 @@ async function steps(): Promise<void> {
 }
 
 async function raw(): Promise<void> {
-  const receiver = serviceBus.createReceiver('floor-raw-in')
+  const receiver = serviceBus.createReceiver('floor-raw-in', noRenewal)
   const sender = serviceBus.createSender('floor-raw-out')
   receiver.subscribe(
     {

@@ -256,6 +256,24 @@ test('pausing takes the credit back and resuming goes on', async () => {
   await eventually(() => seen.length === 5)
 })
 
+test('pausing and resuming without waiting ends where the last call says, with no slot lost', async () => {
+  const broker = await openBroker()
+  const pool = new SlotPool(4)
+  const seen: string[] = []
+  const loop = broker.loop({ pool, handle: async ({ messageId }) => (seen.push(messageId), complete()) })
+  await eventually(() => pool.inUse === 2)
+  for (let i = 0; i < 5; i++) {
+    void loop.pause()
+    loop.resume()
+  }
+  await broker.send(20)
+  await eventually(() => seen.length === 20)
+  void loop.pause()
+  loop.resume()
+  await loop.pause()
+  await eventually(() => pool.inUse === 0)
+})
+
 test.each([
   ['an object', { a: 1, text: 'ü' }, '{"a":1,"text":"ü"}'],
   ['a string, which the SDK sends as JSON', 'plain', '"plain"'],

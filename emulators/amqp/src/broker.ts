@@ -7,6 +7,7 @@ import { Scheduler } from './scheduler.ts'
 import { firstLockId } from './service-bus/lock-token.ts'
 import { Namespace } from './service-bus/namespace.ts'
 import type { Journal } from './store/journal.ts'
+import { MemoryRelease } from './store/memory-release.ts'
 
 type Parts = { clock: Clock; journal: Journal; serviceBus: ServiceBusConfig; eventHubs: EventHubsConfig }
 
@@ -28,6 +29,7 @@ export class Broker {
       clock: parts.clock,
       journal: parts.journal,
       scheduler: this.#scheduler,
+      memory: new MemoryRelease(),
       newLockId: () => this.#nextLockId++,
       newRowId: () => ++this.#lastRowId,
     }
@@ -81,6 +83,7 @@ export class Broker {
 
   close(): void {
     this.#scheduler.close()
+    this.context.memory.close()
     this.#parts.journal.close()
   }
 

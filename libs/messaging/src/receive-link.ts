@@ -18,11 +18,11 @@ interface ReceiveLinkOptions {
   receiver: ServiceBusReceiver
   pool: SlotPool
   /** Gets each message with the slot that was taken for it. Must not throw. */
-  deliver(message: ServiceBusReceivedMessage, slot: Slot): void
+  deliver: (message: ServiceBusReceivedMessage, slot: Slot) => void
   /** The broker does not let this link receive; it is tried again. */
-  failed(error: Error): void
+  failed: (error: Error) => void
   /** There is a link, the first one or one after a reconnect. */
-  attached(): void
+  attached: () => void
 }
 
 /**
@@ -36,6 +36,7 @@ export class ReceiveLink {
   #slots: Slot[] = []
   #open: { stop: AbortController; subscription: { close(): Promise<void> }; topUp: () => void } | undefined
   #waiting = false
+  #turn: Promise<void> = Promise.resolve()
 
   constructor(options: ReceiveLinkOptions) {
     this.#options = options
@@ -43,25 +44,44 @@ export class ReceiveLink {
 
   /** Receives until suspended, through any number of reconnects. */
   open(): void {
+    this.#inTurn(async () => this.#subscribe()).catch(this.#options.failed)
+  }
+
+  /** Takes the credit back. Messages that cross with it are still delivered; afterwards there are no more. */
+  suspend(): Promise<void> {
+    return this.#inTurn(() => this.#unsubscribe())
+  }
+
+  async close(): Promise<void> {
+    await this.#options.receiver.close()
+  }
+
+  // One after the other: what is opened while a suspension waits for the broker must not lose its slots to it.
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(step)
+    this.#turn = done.catch(() => undefined)
+    return done
+  }
+
+  #subscribe(): void {
     if (this.#open) return
-    const { receiver } = this.#options
+    const { receiver, failed, attached } = this.#options
     const stop = new AbortController()
     const subscription = receiver.subscribe(
       {
         processMessage: (message) => this.#take(message),
         processError: async ({ error }) => {
-          if (!stop.signal.aborted) this.#options.failed(error)
+          if (!stop.signal.aborted) failed(error)
         },
       },
       { autoCompleteMessages: false, abortSignal: stop.signal },
     )
-    const follower = { wantedCredit: () => this.#slots.length, attached: () => this.#options.attached() }
-    this.#open = { stop, subscription, topUp: followLink(receiver, follower) }
+    const topUp = followLink(receiver, { wantedCredit: () => this.#slots.length, attached })
+    this.#open = { stop, subscription, topUp }
     this.#refill()
   }
 
-  /** Takes the credit back. Messages that cross with it are still delivered; afterwards there are no more. */
-  async suspend(): Promise<void> {
+  async #unsubscribe(): Promise<void> {
     const open = this.#open
     this.#open = undefined
     open?.stop.abort()
@@ -70,10 +90,6 @@ export class ReceiveLink {
     } finally {
       for (const slot of this.#slots.splice(0)) slot.release()
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#options.receiver.close()
   }
 
   async #take(message: ServiceBusReceivedMessage): Promise<void> {

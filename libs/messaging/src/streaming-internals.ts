@@ -18,9 +18,9 @@ interface MessageInternals {
 
 interface LinkFollower {
   /** The most that the broker may send, at any moment; it has at least half of that. */
-  wantedCredit(): number
+  wantedCredit: () => number
   /** A new link is there: after `subscribe`, and after every reconnect. */
-  attached(): void
+  attached: () => void
 }
 
 /**

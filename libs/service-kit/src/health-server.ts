@@ -52,10 +52,7 @@ export async function startHealthServer(
 }
 
 /** What a probe path is answered with; undefined for any other path. */
-export async function probe(
-  path: string,
-  { state, ready, metrics }: ProbeSources,
-): Promise<ProbeAnswer | undefined> {
+export async function probe(path: string, { state, ready, metrics }: ProbeSources): Promise<ProbeAnswer | undefined> {
   const status = state()
   switch (path) {
     case '/health/live':

@@ -23,6 +23,7 @@ const yaml = (deployment: string) => `
 version: 1
 routing: { thresholds: { medium: 0.3, large: 0.7 } }
 lanes: { requests-standard: { tenants: "*", slots: 8 } }
+batches: { tenants: "*" }
 deployments:
   - name: small-1
     tier: small

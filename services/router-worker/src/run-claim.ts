@@ -5,6 +5,9 @@ import type { HandlerDeps } from './handle-request.ts'
 /** Crashes after which a request runs alone, and after which it fails. */
 const aloneAfter = 3
 const poisonAfter = 4
+/** Tries of a request that every deployment fails: a body that makes its provider answer 500 must not go round for ever. */
+const giveUpAfter = 12
+const maxPauseMs = 60_000
 
 export type ClaimOutcome =
   | {
@@ -55,10 +58,16 @@ export async function runClaim(deps: HandlerDeps, claim: Claim, signal: AbortSig
     )
     signal.throwIfAborted()
     if (outcome.kind === 'later') {
-      if (deadline !== undefined && deps.clockTrusted() && deps.clock.now() + outcome.afterMs >= deadline) {
+      const failing = outcome.reason === 'failing'
+      if (failing && row.fence >= giveUpAfter) {
+        return ended('failed', new AppError('model_unavailable', 'Every deployment that may answer it kept failing.'))
+      }
+      // The fence counts the tries: each pause after a failure is twice as long as the one before.
+      const afterMs = failing ? Math.min(outcome.afterMs * 2 ** (row.fence - 1), maxPauseMs) : outcome.afterMs
+      if (deadline !== undefined && deps.clockTrusted() && deps.clock.now() + afterMs >= deadline) {
         return ended('expired', late())
       }
-      return { kind: 'later', afterMs: outcome.afterMs }
+      return { kind: 'later', afterMs }
     }
     const { decision } = outcome
     return {

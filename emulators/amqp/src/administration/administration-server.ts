@@ -4,7 +4,16 @@ import type { Clock } from '../clock.ts'
 import type { AccessKey } from '../config/access-key.ts'
 import { allows, verifySasToken } from '../server/sas-token.ts'
 import type { Namespace } from '../service-bus/namespace.ts'
-import { atomEntry, atomError, atomFeed, namespaceEntry, queueEntry, subscriptionEntry, topicEntry, type AtomEntry } from './atom-xml.ts'
+import {
+  atomEntry,
+  atomError,
+  atomFeed,
+  namespaceEntry,
+  queueEntry,
+  subscriptionEntry,
+  topicEntry,
+  type AtomEntry,
+} from './atom-xml.ts'
 import { selfSignedCertificate } from './self-signed-certificate.ts'
 
 type Parts = { namespace(): Namespace; keys: AccessKey[]; clock: Clock; host: string }
@@ -21,7 +30,9 @@ const openedNamespace = 'sbemulatorns'
 export const startAdministrationServer = async (parts: Parts): Promise<AdministrationServer> => {
   const { key, certificate } = selfSignedCertificate(parts.clock.now())
   const openedAtMs = parts.clock.now()
-  const server = createServer({ key, cert: certificate }, (request, response) => answer(parts, openedAtMs, request, response))
+  const server = createServer({ key, cert: certificate }, (request, response) =>
+    answer(parts, openedAtMs, request, response),
+  )
   server.on('tlsClientError', (_, socket) => socket.destroy())
   server.headersTimeout = 10_000
   server.requestTimeout = 10_000
@@ -54,17 +65,26 @@ type Answer = { status: number; body: string }
 
 const refuse = (status: number, detail: string): Answer => ({ status, body: atomError(status, detail) })
 
-const respond = (parts: Parts, openedAtMs: number, base: string, url: URL | undefined, request: IncomingMessage): Answer => {
+const respond = (
+  parts: Parts,
+  openedAtMs: number,
+  base: string,
+  url: URL | undefined,
+  request: IncomingMessage,
+): Answer => {
   const path = decodePath(url)
   if (url === undefined || path === undefined) return refuse(400, 'The address is malformed.')
   const refusal = checkToken(parts, path, request.headers.authorization)
   if (refusal !== undefined) return refuse(401, refusal)
   if (request.method !== 'GET') return refuse(405, 'Entities of this namespace are made by its configuration file.')
-  if (path === '$namespaceinfo') return { status: 200, body: atomEntry(base, namespaceEntry(openedNamespace, openedAtMs)) }
+  if (path === '$namespaceinfo')
+    return { status: 200, body: atomEntry(base, namespaceEntry(openedNamespace, openedAtMs)) }
   const list = listed(parts.namespace(), path)
   if (list !== undefined) return { status: 200, body: page(base, path, list, url.searchParams) }
   const entry = single(parts.namespace(), path)
-  return entry === undefined ? refuse(404, `The messaging entity '${path}' could not be found.`) : { status: 200, body: atomEntry(base, entry) }
+  return entry === undefined
+    ? refuse(404, `The messaging entity '${path}' could not be found.`)
+    : { status: 200, body: atomEntry(base, entry) }
 }
 
 const decodePath = (url: URL | undefined): string | undefined => {
@@ -79,14 +99,20 @@ const checkToken = ({ keys, clock }: Parts, path: string, authorization: string 
   if (keys.length === 0) return undefined
   const claim = verifySasToken(authorization ?? '', keys, clock.now())
   if (typeof claim === 'string') return claim
-  return allows([claim], path, 'Manage', clock.now()) ? undefined : 'The token does not give the right to manage this entity.'
+  return allows([claim], path, 'Manage', clock.now())
+    ? undefined
+    : 'The token does not give the right to manage this entity.'
 }
 
 const listed = (namespace: Namespace, path: string): AtomEntry[] | undefined => {
   if (/^\$resources\/queues$/i.test(path)) return namespace.queues.map(queueEntry)
   if (/^\$resources\/topics$/i.test(path)) return namespace.topics.map(topicEntry)
-  const topic = namespace.topics.find((candidate) => `${candidate.path}/Subscriptions`.toLowerCase() === path.toLowerCase())
-  return topic === undefined ? undefined : [...topic.subscriptions.values()].map(({ name, queue }) => subscriptionEntry(name, queue))
+  const topic = namespace.topics.find(
+    (candidate) => `${candidate.path}/Subscriptions`.toLowerCase() === path.toLowerCase(),
+  )
+  return topic === undefined
+    ? undefined
+    : [...topic.subscriptions.values()].map(({ name, queue }) => subscriptionEntry(name, queue))
 }
 
 const single = (namespace: Namespace, path: string): AtomEntry | undefined => {

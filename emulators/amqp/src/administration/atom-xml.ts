@@ -11,7 +11,8 @@ const largestMegabytes = 1024
 /** One resource of the administration API: its title, the path in its id, and the XML of its description. */
 export type AtomEntry = { title: string; path: string; content: string }
 
-const escape = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
+const escape = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 
 const elements = (values: Record<string, string | number | boolean | undefined>): string =>
   Object.entries(values)
@@ -19,7 +20,8 @@ const elements = (values: Record<string, string | number | boolean | undefined>)
     .map(([name, value]) => `<${name}>${escape(String(value))}</${name}>`)
     .join('')
 
-const description = (name: string, content: string): string => `<${name} xmlns="${connectNamespace}" xmlns:i="${instanceNamespace}">${content}</${name}>`
+const description = (name: string, content: string): string =>
+  `<${name} xmlns="${connectNamespace}" xmlns:i="${instanceNamespace}">${content}</${name}>`
 
 const counts = (queue: MessageQueue): string => {
   const { contents, deadLetters } = queue
@@ -74,7 +76,9 @@ export const queueEntry = (queue: MessageQueue): AtomEntry => ({
   path: queue.path,
   content: description(
     'QueueDescription',
-    elements({ ...settings(queue), ...duplicates(queue), ...size(queue), MessageCount: total(queue) }) + times(queue) + counts(queue),
+    elements({ ...settings(queue), ...duplicates(queue), ...size(queue), MessageCount: total(queue) }) +
+      times(queue) +
+      counts(queue),
   ),
 })
 
@@ -83,7 +87,13 @@ export const topicEntry = ({ path, entry, subscriptions }: Topic): AtomEntry => 
   path,
   content: description(
     'TopicDescription',
-    elements({ ...settings(entry), ...duplicates(entry), ...size(entry), SupportOrdering: true, SubscriptionCount: subscriptions.size }) +
+    elements({
+      ...settings(entry),
+      ...duplicates(entry),
+      ...size(entry),
+      SupportOrdering: true,
+      SubscriptionCount: subscriptions.size,
+    }) +
       times(entry) +
       counts(entry),
   ),
@@ -94,7 +104,9 @@ export const subscriptionEntry = (name: string, queue: MessageQueue): AtomEntry 
   path: queue.path,
   content: description(
     'SubscriptionDescription',
-    elements({ ...settings(queue), DeadLetteringOnFilterEvaluationExceptions: true, MessageCount: total(queue) }) + times(queue) + counts(queue),
+    elements({ ...settings(queue), DeadLetteringOnFilterEvaluationExceptions: true, MessageCount: total(queue) }) +
+      times(queue) +
+      counts(queue),
   ),
 })
 
@@ -116,13 +128,18 @@ export const namespaceEntry = (name: string, openedAtMs: number): AtomEntry => (
 const entryXml = (base: string, { title, path, content }: AtomEntry, attributes = ''): string =>
   `<entry${attributes}><id>${escape(`${base}/${path}`)}</id><title type="text">${escape(title)}</title><content type="application/xml">${content}</content></entry>`
 
-export const atomEntry = (base: string, entry: AtomEntry): string => entryXml(base, entry, ' xmlns="http://www.w3.org/2005/Atom"')
+export const atomEntry = (base: string, entry: AtomEntry): string =>
+  entryXml(base, entry, ' xmlns="http://www.w3.org/2005/Atom"')
 
 /** @param next the address of the following page, when there is one */
 export const atomFeed = (base: string, title: string, entries: AtomEntry[], next: string | undefined): string => {
-  const links = [`<link rel="self" href="${escape(`${base}/${title}`)}"/>`, next === undefined ? '' : `<link rel="next" href="${escape(next)}"/>`]
+  const links = [
+    `<link rel="self" href="${escape(`${base}/${title}`)}"/>`,
+    next === undefined ? '' : `<link rel="next" href="${escape(next)}"/>`,
+  ]
   const content = entries.map((entry) => entryXml(base, entry)).join('')
   return `<feed xmlns="http://www.w3.org/2005/Atom"><title type="text">${escape(title)}</title>${links.join('')}${content}</feed>`
 }
 
-export const atomError = (status: number, detail: string): string => `<Error><Code>${status}</Code><Detail>${escape(detail)}</Detail></Error>`
+export const atomError = (status: number, detail: string): string =>
+  `<Error><Code>${status}</Code><Detail>${escape(detail)}</Detail></Error>`

@@ -11,7 +11,8 @@ export const sequence = (...items: Buffer[]): Buffer => encode(0x30, Buffer.conc
 export const set = (...items: Buffer[]): Buffer => encode(0x31, Buffer.concat(items))
 
 /** A positive integer from its big-endian bytes. */
-export const integer = (bytes: Buffer): Buffer => encode(0x02, (bytes[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), bytes]) : bytes)
+export const integer = (bytes: Buffer): Buffer =>
+  encode(0x02, (bytes[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), bytes]) : bytes)
 
 export const truth = encode(0x01, Buffer.from([0xff]))
 

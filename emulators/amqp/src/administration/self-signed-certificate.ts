@@ -1,5 +1,16 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
-import { bitString, integer, objectIdentifier, octetString, sequence, set, tagged, time, truth, utf8String } from './der.ts'
+import {
+  bitString,
+  integer,
+  objectIdentifier,
+  octetString,
+  sequence,
+  set,
+  tagged,
+  time,
+  truth,
+  utf8String,
+} from './der.ts'
 
 const ids = {
   ecdsaWithSha256: '1.2.840.10045.4.3.2',

@@ -95,10 +95,7 @@ const readAnnotations = (bytes: Buffer, at: number, parsed: ParsedMessage): void
 const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: ParsedMessage): PackedBytes => {
   if (at < 0) {
     parsed.messageId = newMessageId()
-    return packAll([
-      encodeDescribed(0x73, encodeList([encodeString(parsed.messageId)])),
-      bytes.subarray(bareStart),
-    ])
+    return packAll([encodeDescribed(0x73, encodeList([encodeString(parsed.messageId)])), bytes.subarray(bareStart)])
   }
   const { count, first, end } = compoundHead(bytes, at)
   let position = first

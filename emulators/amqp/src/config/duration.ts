@@ -18,7 +18,11 @@ export const parseDuration = (text: string): number | undefined => {
 export const formatDuration = (durationMs: number): string => {
   if (durationMs === Infinity) return `P${foreverDays}DT2H48M5.4775807S`
   const seconds = durationMs / 1000
-  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor((seconds % 86_400) / 3600), Math.floor((seconds % 3600) / 60)]
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86_400),
+    Math.floor((seconds % 86_400) / 3600),
+    Math.floor((seconds % 3600) / 60),
+  ]
   const rest = Math.round((seconds % 60) * 1000) / 1000
   const time = `${hours > 0 ? `${hours}H` : ''}${minutes > 0 ? `${minutes}M` : ''}${rest > 0 ? `${rest}S` : ''}`
   return `P${days > 0 ? `${days}D` : ''}${time === '' && days > 0 ? '' : `T${time === '' ? '0S' : time}`}`

@@ -44,12 +44,14 @@ export class QueueContents {
     this.#messages.set(message.sequenceNumber, message)
     this.#index.add(message.sequenceNumber)
     this.bytes += message.bare.length
+    this.#context.memory.keep(message.bare.length)
   }
 
   remove(message: BrokeredMessage): void {
     if (!this.#messages.delete(message.sequenceNumber)) return
     this.#index.remove((sequenceNumber) => this.#messages.has(sequenceNumber))
     this.bytes -= message.bare.length
+    this.#context.memory.free(message.bare.length)
     this.#context.journal.removeMessage(message.rowId)
   }
 

@@ -12,7 +12,6 @@ export type StoredEvent = {
   bare: PackedBytes
 }
 
-export type StoredRule = { entity: number; name: string; definition: string }
 export type StoredSession = { entity: number; sessionId: string; state: Buffer }
 
 /**

@@ -128,8 +128,8 @@ export class BatchJob {
 
   /** The deployment's pace; until validation has read which one it is, that of the resource's first batch deployment. */
   #pace(): BatchSettings {
-    const deployment =
-      this.#deployment() ?? this.#resource.deployments.values().find(({ settings }) => settings.kind === 'batch')
+    const deployments = [...this.#resource.deployments.values()]
+    const deployment = this.#deployment() ?? deployments.find(({ settings }) => settings.kind === 'batch')
     return deployment?.settings.batch ?? defaultBatchSettings
   }
 

@@ -84,7 +84,7 @@ async function dispatch(exchange: Exchange, route: Route): Promise<void> {
   return serveJson(exchange, route)
 }
 
-/** What an agent on a spot machine polls; POST acknowledges events. No key: on Azure it is a link-local address. */
+/** What a watcher on a spot machine polls; POST acknowledges events. No key: on Azure it is a link-local address. */
 async function serveScheduledEvents(
   twin: Twin,
   resource: string,
