@@ -1,12 +1,17 @@
 // The floors of the pipeline bench, in a process of their own: `steps` does per request the I/O that the pipeline does,
 // with nothing between the steps; `raw` receives, sends and completes with the bare SDK. Each works off its own queue
 // whenever there is something in it. Prints "ready" once both are subscribed.
+import { subscribe } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
 import { CosmosClient } from '@azure/cosmos'
 import { type ProcessErrorArgs, ServiceBusClient, type ServiceBusReceivedMessage } from '@azure/service-bus'
 import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { Pool, request } from 'undici'
 import { concurrency } from './bench-stack.ts'
+
+// As the services do it: without Nagle's algorithm, which would hold back a floor's frames for up to 40 ms.
+subscribe('net.client.socket', (message) => void (message as { socket: Socket }).socket.setNoDelay(true))
 
 const env = process.env as Record<string, string>
 const serviceBus = new ServiceBusClient(env.SERVICE_BUS_CONNECTION_STRING ?? '')

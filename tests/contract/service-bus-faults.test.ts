@@ -99,13 +99,22 @@ describe.skipIf(onAzure)('faults on purpose', () => {
     expect(await failureCode(client.createSender('attach').sendMessages({ body: 1 }))).toBe('UnauthorizedAccess')
   })
 
-  test('a delay holds the operation back', async () => {
-    const sender = namespace.client().createSender('delay')
+  test('a delay holds the operation back: sends, settlements, requests and attaches', async () => {
+    const client = namespace.client()
+    const [sender, receiver] = [client.createSender('delay'), client.createReceiver('delay')]
+    const slowed = async (operation: string, act: () => Promise<unknown>): Promise<number> => {
+      await control('POST', 'faults', { kind: 'delay', operation, entity: 'delay', delayMs: 400, count: 1 })
+      const before = performance.now()
+      await act()
+      return performance.now() - before
+    }
     await sender.sendMessages({ body: 1 })
-    await control('POST', 'faults', { kind: 'delay', operation: 'send', entity: 'delay', delayMs: 400, count: 1 })
-    const before = performance.now()
-    await sender.sendMessages({ body: 2 })
-    expect(performance.now() - before).toBeGreaterThan(380)
+    const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
+    await receiver.peekMessages(1)
+    expect(await slowed('send', () => sender.sendMessages({ body: 2 }))).toBeGreaterThan(380)
+    expect(await slowed('settle', () => receiver.completeMessage(message!))).toBeGreaterThan(380)
+    expect(await slowed('management', () => receiver.peekMessages(1))).toBeGreaterThan(380)
+    expect(await slowed('attach', () => client.createSender('delay').sendMessages({ body: 3 }))).toBeGreaterThan(380)
   })
 
   test('the state shows counts, and a reset empties every entity', async () => {

@@ -7,6 +7,8 @@ const layout = {
     source: { ForwardTo: 'target' },
     graves: {},
     failing: { MaxDeliveryCount: 1, ForwardDeadLetteredMessagesTo: 'graves' },
+    'needs-session': { RequiresSession: true },
+    refused: { MaxDeliveryCount: 1, ForwardDeadLetteredMessagesTo: 'needs-session' },
     'to-topic': { ForwardTo: 'events' },
     late: { ForwardTo: 'scheduled-target' },
     'scheduled-target': {},
@@ -70,4 +72,14 @@ test('forwarded dead letters name the entity that dead-lettered them', async () 
     deadLetterReason: 'MaxDeliveryCountExceeded',
     deadLetterSource: namespace.name('failing'),
   })
+})
+
+test('a dead letter that its target refuses stays in the dead-letter queue', async () => {
+  const client = namespace.client()
+  await send('refused', 'stays')
+  const receiver = client.createReceiver(namespace.name('refused'))
+  const [message] = await receiver.receiveMessages(1, { maxWaitTimeInMs: 5000 })
+  await receiver.abandonMessage(message!)
+  const graveyard = client.createReceiver(namespace.name('refused'), { subQueueType: 'deadLetter' })
+  expect((await graveyard.peekMessages(5)).map(({ body }) => body as string)).toEqual(['stays'])
 })

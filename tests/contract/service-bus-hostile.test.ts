@@ -112,3 +112,23 @@ test('both SASL mechanisms of the service are offered', async () => {
   socket.on('data', (bytes: Buffer) => (received += bytes.toString('latin1')))
   await eventually(() => received.includes('ANONYMOUS') && received.includes('MSSBCBS'))
 })
+
+test('a request whose reply-to names no link is answered on the node’s other link', async () => {
+  const connection = await connectRaw(emulator.port)
+  const receiver = connection.open_receiver('q/$management')
+  const sender = connection.open_sender('q/$management')
+  const answered = once(receiver, 'message', { signal: AbortSignal.timeout(5000) }) as Promise<
+    [{ message: { correlation_id: string; application_properties: Record<string, unknown> } }]
+  >
+  await once(sender, 'sendable', { signal: AbortSignal.timeout(5000) })
+  sender.send({
+    message_id: 'request-1',
+    reply_to: 'q/$management',
+    application_properties: { operation: 'com.microsoft:unheard-of' },
+    body: {},
+  })
+  const [{ message }] = await answered
+  expect(message.correlation_id).toBe('request-1')
+  expect(message.application_properties).toMatchObject({ statusCode: 501, 'error-condition': 'amqp:not-implemented' })
+  await closeRaw(connection)
+})

@@ -4,6 +4,7 @@ import { withDeadline } from '@sluice/resilience'
 import { Coalescer } from './coalescer.ts'
 import { defaultCredential, type TokenCredential } from './default-credential.ts'
 import { encodeBody, type OutgoingBody } from './encode-body.ts'
+import { sendWithoutDelay } from './no-delay.ts'
 
 export interface OutgoingEvent {
   body: OutgoingBody
@@ -45,6 +46,7 @@ const retryOptions = {
 
 /** Connects when first used. @throws TypeError without any address */
 export function createEventHubSender(options: EventHubOptions): EventHubSender {
+  sendWithoutDelay()
   const producer = createProducer(options)
   const doing = `send to hub ${options.hub}`
   const coalescer = new Coalescer<EventData>(

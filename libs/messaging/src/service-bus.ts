@@ -2,6 +2,7 @@ import { RetryMode, ServiceBusClient } from '@azure/service-bus'
 import { withDeadline } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import { defaultCredential, type TokenCredential } from './default-credential.ts'
+import { sendWithoutDelay } from './no-delay.ts'
 
 /** One AMQP connection to a namespace, shared by the senders and receive loops that are made of it. */
 export interface ServiceBus {
@@ -32,6 +33,7 @@ const closeDeadlineMs = 5000
 
 /** Connects when first used, and again whenever the connection was lost. @throws TypeError without any address */
 export function connectServiceBus(options: ServiceBusOptions, { logger }: { logger: Logger }): ServiceBus {
+  sendWithoutDelay()
   const client = createClient(options)
   return {
     client,

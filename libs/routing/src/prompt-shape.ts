@@ -4,6 +4,8 @@ import type { LineUrl, RequestBody } from '@sluice/contracts'
 export interface PromptShape {
   /** Text of the user's last message, where the task usually is. */
   task: string
+  /** Text of the user's message before that, empty when there is none. */
+  earlier: string
   /** Characters of all text in the prompt, instructions and tool definitions included. */
   chars: number
   userTurns: number
@@ -21,6 +23,7 @@ export interface PromptShape {
 export function readShape(body: RequestBody, url: LineUrl): PromptShape {
   const shape: PromptShape = {
     task: '',
+    earlier: '',
     chars: 0,
     userTurns: 0,
     images: 0,
@@ -58,6 +61,7 @@ function addText(shape: PromptShape, text: string, role: string): void {
   shape.chars += text.length
   if (role !== 'user') return
   shape.userTurns++
+  shape.earlier = shape.task
   shape.task = text
 }
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts'
 import { BrokerError, messageLockLost, notAllowed, sessionLockLost } from '../broker-error.ts'
 import type { BrokeredMessage } from '../service-bus/brokered-message.ts'
 import type { ReceiveMode } from '../service-bus/consumer.ts'
@@ -11,7 +12,14 @@ import { OutgoingLink } from './outgoing-link.ts'
 import { readOutcome } from './read-outcome.ts'
 import type { RheaDelivery, RheaSender, TypedValue } from './rhea-internals.ts'
 
-type Parts = { sender: RheaSender; queue: MessageQueue; mode: ReceiveMode; journal: Journal; faults: FaultPlan }
+type Parts = {
+  sender: RheaSender
+  queue: MessageQueue
+  mode: ReceiveMode
+  journal: Journal
+  faults: FaultPlan
+  clock: Clock
+}
 
 /** A client's receiver on a queue: deliveries out, settlements in. */
 export class ConsumerLink implements SessionHolder {
@@ -26,13 +34,17 @@ export class ConsumerLink implements SessionHolder {
   #onGranted: ((sessionId: string, lockedUntilMs: number) => void) | undefined
   #closed = false
 
-  constructor({ sender, queue, mode, journal, faults }: Parts) {
+  constructor({ sender, queue, mode, journal, faults, clock }: Parts) {
     this.mode = mode
     this.#queue = queue
     this.#journal = journal
     this.#faults = faults
     this.#link = new OutgoingLink(sender)
-    sender.onDisposition = (delivery, state, settled) => this.#settle(delivery, state, settled)
+    sender.onDisposition = (delivery, state, settled) => {
+      const delayMs = faults.delayMs('settle', queue.path)
+      if (delayMs > 0) clock.after(delayMs, () => this.#settle(delivery, state, settled))
+      else this.#settle(delivery, state, settled)
+    }
     sender.on('sender_flow', () => this.#flow())
   }
 

@@ -38,7 +38,9 @@ export class LinkRouter {
       const requests = this.#requestHandler(peer, address)
       if (requests !== undefined) {
         acceptAttach(receiver)
-        const replyLink = (replyTo: string): ReplyLink | undefined => peer.replyLinks.get(replyTo)
+        // Clients that name no link in reply-to expect the answer on the node's other link of the same session.
+        const replyLink = (replyTo: string): ReplyLink | undefined =>
+          peer.replyLinks.get(replyTo) ?? receiver.session.replyLinks?.get(address)
         serveRequests({
           ...context,
           receiver,
@@ -64,6 +66,8 @@ export class LinkRouter {
         acceptAttach(sender)
         const replies = new ReplyLink(sender)
         // $cbs clients answer to the link's name, $management clients to its target.
+        sender.session.replyLinks ??= new Map()
+        sender.session.replyLinks.set(address, replies)
         const names = [sender.name, addressOf(sender, 'target')].filter((name) => name !== undefined)
         for (const name of names) peer.replyLinks.set(name, replies)
         sender.once('sender_close', () => names.forEach((name) => peer.replyLinks.delete(name)))

@@ -1,4 +1,5 @@
 import rhea from 'rhea'
+import type { ReplyLink } from './request-link.ts'
 import type { Connection, Receiver, Sender, Session } from 'rhea'
 
 // What this server uses of rhea beyond its published types. The version is pinned; contract tests cover each use.
@@ -86,6 +87,8 @@ export type RheaSession = Session & {
   links: Record<string, unknown>
   /** Deliveries promised to links of this session but not yet given to rhea. */
   reserved?: number
+  /** Set by this server: where the request nodes used on this session answer, by address. */
+  replyLinks?: Map<string, ReplyLink>
   on_transfer(frame: Frame): void
   on_disposition(frame: Frame): void
   on_attach(frame: Frame): void

@@ -42,7 +42,7 @@ export const openConsumer = (context: LinkContext, peer: Peer, entity: Entity, s
   if (queue.sessions === undefined && session !== undefined)
     throw notAllowed(`A session receiver cannot be created on '${queue.path}', which does not require sessions.`)
   const mode = sender.snd_settle_mode === settledMode ? 'receive-and-delete' : 'peek-lock'
-  const consumer = new ConsumerLink({ sender, queue, mode, journal: context.journal, faults: context.faults })
+  const consumer = new ConsumerLink({ ...context, sender, queue, mode })
   const link: OpenLink = {
     session: sender.session,
     path: queue.path,

@@ -1,4 +1,4 @@
-import { notAllowed, quotaExceeded } from '../broker-error.ts'
+import { BrokerError, notAllowed, quotaExceeded } from '../broker-error.ts'
 import type { BrokerContext } from '../broker-context.ts'
 import type { BrokeredMessage } from './brokered-message.ts'
 import { DuplicateHistory } from './duplicate-history.ts'
@@ -64,15 +64,23 @@ export class QueueIntake {
   adopt(message: BrokeredMessage): void {
     const { context, contents } = this.#parts
     contents.restoreSequence(message.sequenceNumber)
-    if (this.route !== undefined) {
-      this.route({ ...draftOf(message), ttlMs: undefined }, message.sequenceNumber)
-      return
-    }
+    if (this.route !== undefined && this.#forwarded(message, this.route)) return
     this.#keep({ ...message, rowId: context.newRowId(), state: 'active', expiresAtMs: Infinity, lock: undefined })
   }
 
   restoreDuplicate(messageId: string, untilMs: number): void {
     this.#duplicates?.restore(messageId, untilMs)
+  }
+
+  // A dead letter that its target refuses stays where it is: it has nowhere else to go.
+  #forwarded(message: BrokeredMessage, route: Route): boolean {
+    try {
+      route({ ...draftOf(message), ttlMs: undefined }, message.sequenceNumber)
+      return true
+    } catch (error) {
+      if (error instanceof BrokerError) return false
+      throw error
+    }
   }
 
   #publishOne(draft: MessageDraft, now: number): number {

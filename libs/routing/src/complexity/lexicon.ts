@@ -13,7 +13,6 @@ export const wordGroups = [
   'people',
   'function',
   'why',
-  'fact',
   'making',
 ] as const
 export type WordGroup = (typeof wordGroups)[number]
@@ -70,7 +69,6 @@ const words: Readonly<Record<WordGroup, string>> = {
     been its all can will there what who when where how do does did following about into than other some these those
     out up so such after before over any new only also may one two three being between through because used most`,
   why: `why how explain describe discuss cause causes reason reasons`,
-  fact: `what which who whom whose when where name called known term`,
   making: `write draft compose create build develop produce generate implement design construct prepare outline propose
     redraft plan model simulate`,
 }
