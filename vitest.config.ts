@@ -9,7 +9,11 @@ const project = (name: string, include: string[], testTimeout: number) => ({
 export default defineConfig({
   test: {
     projects: [
-      project('unit', ['{libs,services,emulators}/**/src/**/*.test.ts', 'stack/src/**/*.test.ts', 'scripts/**/*.test.ts'], 10_000),
+      project(
+        'unit',
+        ['{libs,services,emulators}/**/src/**/*.test.ts', 'stack/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+        10_000,
+      ),
       project('integration', ['tests/{contract,integration}/**/*.test.ts'], 30_000),
       { test: { ...project('e2e', ['tests/{e2e,fault}/**/*.test.ts'], 180_000).test, fileParallelism: false } },
     ],

@@ -18,13 +18,13 @@ const addressOf = (terminus: { address?: string } | undefined) => terminus?.addr
 
 container.on('receiver_open', ({ receiver }: EventContext) => {
   const link = receiver as Receiver
-  link.set_target({ address: addressOf(link.target as { address?: string }) })
+  link.set_target({ address: addressOf(link.target) })
   link.add_credit(2000)
 })
 
 container.on('sender_open', ({ sender }: EventContext) => {
   const link = sender as Sender
-  link.set_source({ address: addressOf(link.source as { address?: string }) })
+  link.set_source({ address: addressOf(link.source) })
 })
 
 // rhea keeps a delivery that this side settles first until it is told that the other side has settled it too.
@@ -41,7 +41,7 @@ container.on('accepted', ({ delivery }: EventContext) => {
 
 container.on('message', ({ receiver, message: received, delivery, connection }: EventContext) => {
   const link = receiver as Receiver
-  if (addressOf(link.target as { address?: string }) === '$cbs') {
+  if (addressOf(link.target) === '$cbs') {
     delivery?.accept()
     reply(connection, received as { message_id: string })
     return
@@ -53,7 +53,7 @@ container.on('message', ({ receiver, message: received, delivery, connection }: 
 
 function reply(connection: Connection, request: { message_id: string }): void {
   connection.each_sender((link: Sender) => {
-    if (addressOf(link.source as { address?: string }) !== '$cbs') return
+    if (addressOf(link.source) !== '$cbs') return
     link.send({
       correlation_id: request.message_id,
       application_properties: {
@@ -79,13 +79,13 @@ const encoded = rhea.message.encode({
     'x-opt-locked-until': rhea.types.wrap_timestamp(now + 3_600_000),
   },
   body: rhea.message.data_section(payload),
-} as never)
+})
 
 container.on('sendable', ({ sender }: EventContext) => {
   const link = sender as Sender
-  const address = addressOf(link.source as { address?: string })
+  const address = addressOf(link.source)
   if (address === '$cbs' || address.endsWith('$management')) return
-  while (link.sendable()) link.send(encoded as never, randomBytes(16), 0)
+  while (link.sendable()) link.send(encoded, randomBytes(16), 0)
 })
 
 const server = container.listen({ port: 0, host: '127.0.0.1' })

@@ -4,7 +4,7 @@ import { shuffle } from './seeded-random.ts'
 import type { Example } from './train-head.ts'
 
 const epochs = 3
-const rate = 0.03
+const rate = 0.01
 const penalty = 0.0003
 
 /**

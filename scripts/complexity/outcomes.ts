@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import type { RequestBody } from '@sluice/contracts'
 import { denseFeatures } from '../../libs/routing/src/complexity/features.ts'
@@ -24,9 +23,9 @@ interface DataRow {
   strong_ok: number
 }
 
-/** Reads the data file: gzip, a JSON object a line. */
-export function readOutcomes(file: string): Outcome[] {
-  const lines = gunzipSync(readFileSync(file)).toString('utf8').split('\n')
+/** Reads the data file's content: gzip, a JSON object a line. */
+export function readOutcomes(content: Buffer): Outcome[] {
+  const lines = gunzipSync(content).toString('utf8').split('\n')
   return lines.filter((line) => line !== '').map((line) => outcomeOf(JSON.parse(line) as DataRow))
 }
 

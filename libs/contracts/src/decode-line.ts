@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { inlineLineSchema, lineUrls, lineVersion, refLineSchema, type RequestLine } from './request-line.ts'
 
 /** Service Bus' limit for a line: above it the body travels as a claim check. Bytes of the UTF-8 JSON. */
-export const maxInlineLineBytes = 192 * 1024
+const maxInlineLineBytes = 192 * 1024
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 

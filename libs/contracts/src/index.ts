@@ -1,6 +1,6 @@
 export { type BatchSubmission, batchSubmissionSchema } from './batch-submission.ts'
 export { isTerminal, resultEvent, type ResultEvent, resultEventSchema } from './cloud-event.ts'
-export { checkLine, decodeLine, invalidLine, maxInlineLineBytes, paramOf, salvageLine } from './decode-line.ts'
+export { checkLine, decodeLine, invalidLine, paramOf, salvageLine } from './decode-line.ts'
 export { checkDeliverTargets } from './delivery-policy.ts'
 export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
 export { jsonSchemas } from './json-schemas.ts'
@@ -8,17 +8,12 @@ export { tenantOnLane } from './lane-policy.ts'
 export { type Deployment, type Lane, type PlatformConfig, platformConfigSchema } from './platform-config.ts'
 export {
   type BodyRef,
-  bodyRefSchema,
   type DeliverTarget,
   deliverTargetSchema,
   type LineUrl,
-  lineUrls,
-  lineVersion,
-  priorities,
   type Priority,
   type RequestBody,
   type RequestLine,
-  requestLineSchema,
   type SluiceOptions,
   tenantSchema,
   type TierName,
@@ -31,6 +26,5 @@ export {
   type ResultLine,
   resultLineSchema,
   type TerminalStatus,
-  terminalStatuses,
   type Usage,
 } from './result-line.ts'

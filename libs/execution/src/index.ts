@@ -1,2 +1,2 @@
-export { createExecution, type ExecutionOptions } from './execution.ts'
+export { createExecution } from './execution.ts'
 export type { Execution, Outcome, RunInput } from './execution-types.ts'

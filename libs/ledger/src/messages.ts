@@ -3,7 +3,7 @@ import type { OutgoingMessage } from '@sluice/messaging'
 import { lineOf, type Row } from './row.ts'
 
 /** Where a row's result goes: the targets of its line, and the reply queue that its message named. */
-export function targetsOf(row: Row): DeliverTarget[] {
+function targetsOf(row: Row): DeliverTarget[] {
   const targets = [...(row.line.sluice?.deliver ?? [])]
   if (row.reply_to !== undefined) {
     const session = row.reply_to_session_id
@@ -68,7 +68,7 @@ export function resultMessage(row: Row): OutgoingMessage {
 }
 
 /** The event of a terminal row; the same for every publishing. */
-export function eventOf(row: Row): ResultEvent {
+function eventOf(row: Row): ResultEvent {
   if (row.result === undefined) throw new TypeError(`${row.id} has no result`)
   return resultEvent(row.result, row.finished_at ?? row.updated_at, row.traceparent)
 }

@@ -2,13 +2,14 @@ import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/servi
 import type { AppError } from '@sluice/errors'
 import { type Clock, type Slot, sleep } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
+import { Bag } from './bag.ts'
 import { type Delivery, toDelivery } from './delivery.ts'
 import { HeldLock } from './held-lock.ts'
 import { LockDuration } from './lock-duration.ts'
 import { LockRenewer } from './lock-renewer.ts'
 import type { createLoopMetrics } from './loop-metrics.ts'
 import { OutcomeGate } from './outcome-gate.ts'
-import { runHandler } from './run-handler.ts'
+import { type RunningHandler, runHandler } from './run-handler.ts'
 import { settle } from './settle.ts'
 import { retry, type Settlement, settlementOf, type Untouched } from './settlement.ts'
 
@@ -31,7 +32,7 @@ export class DeliveryWork {
   readonly #renewer: LockRenewer
   readonly #lockDuration = new LockDuration()
   readonly #gate = new OutcomeGate()
-  readonly #handlers = new Set<AbortController>()
+  readonly #handlers = new Bag<RunningHandler>()
   readonly #closing = new AbortController()
   #held = 0
 
@@ -67,7 +68,7 @@ export class DeliveryWork {
   }
 
   abortHandlers(reason: AppError): void {
-    for (const handler of this.#handlers) handler.abort(reason)
+    for (const { controller } of this.#handlers.members) controller.abort(reason)
   }
 
   /** Locks that are still held run out on their own. */
@@ -94,14 +95,15 @@ export class DeliveryWork {
   async #hold(afterMs: number, slot: Slot, lock: HeldLock): Promise<void> {
     const { retryHoldMs, maxHeld, clock } = this.#options
     const ms = Math.min(afterMs, retryHoldMs)
-    if (ms <= 0) return
+    if (ms <= 0 || lock.lost) return
     // With as many held as there are slots the next keeps its own: a failing dependency must not fill the memory.
     if (this.#held < maxHeld()) slot.release()
     this.#held++
     const woken = new AbortController()
     const signal = AbortSignal.any([woken.signal, this.#closing.signal])
-    const wait = () => sleep(ms, { signal, clock }).catch(() => undefined)
-    await lock.during(wait, () => woken.abort())
+    lock.onLost = () => woken.abort()
+    await sleep(ms, { signal, clock }).catch(() => undefined)
+    lock.onLost = undefined
     this.#held--
   }
 

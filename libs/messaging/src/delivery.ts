@@ -49,7 +49,7 @@ export function toDelivery(message: ServiceBusReceivedMessage): Delivery {
  * A body's bytes. Data sections are taken as they are, several of them joined. A client that is not an SDK may send an
  * AMQP value or sequence: text becomes its UTF-8, anything else its JSON.
  */
-export function bodyBytes(body: unknown): Buffer {
+function bodyBytes(body: unknown): Buffer {
   if (Buffer.isBuffer(body)) return body
   if (body instanceof Uint8Array) return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   if (Array.isArray(body) && body.length > 0 && body.every((part) => Buffer.isBuffer(part))) return Buffer.concat(body)

@@ -1,5 +1,6 @@
 import { AppError } from '@sluice/errors'
 import { type Clock, type Timer, withDeadline } from '@sluice/resilience'
+import { Bag, type Placed } from './bag.ts'
 import { isLockLost } from './translate-error.ts'
 
 /** A lock to be kept. Times are durations: the broker's clock is not this machine's. */
@@ -12,7 +13,7 @@ export interface LockToKeep {
   lost(error: AppError): void
 }
 
-interface Kept extends LockToKeep {
+interface Kept extends LockToKeep, Placed {
   expiresAtMs: number
   bucket: number
   released: boolean
@@ -27,13 +28,13 @@ const retryMs = 500
  * fails for another reason than the lock's loss is tried again until the lock would have expired, through reconnects of
  * the link included, because the lock belongs to the message and not to the link.
  *
- * Locks wait in the buckets of a timer wheel, so that taking and releasing one costs two set operations and no timer.
+ * Locks wait in the buckets of a timer wheel, so that taking and releasing one costs two array operations and no timer.
  * The SDK's own renewer is not used: it keys timers by message id, which is not unique, ends for good after one failed
  * renewal, and stops with the link (autoLockRenewer.js, 7.9.5).
  */
 export class LockRenewer {
   readonly #clock: Clock
-  readonly #wheel = new Map<number, Set<Kept>>()
+  readonly #wheel = new Map<number, Bag<Kept>>()
   #waiting = 0
   #nextBucket = 0
   #timer: Timer | undefined
@@ -44,7 +45,13 @@ export class LockRenewer {
 
   /** @returns the release, to be called when the message is settled or given up */
   keep(lock: LockToKeep): () => void {
-    const kept: Kept = { ...lock, expiresAtMs: this.#clock.monotonic() + lock.remainingMs, bucket: -1, released: false }
+    const kept: Kept = {
+      ...lock,
+      expiresAtMs: this.#clock.monotonic() + lock.remainingMs,
+      bucket: -1,
+      place: -1,
+      released: false,
+    }
     this.#schedule(kept, lock.remainingMs / 2)
     return () => {
       kept.released = true
@@ -64,9 +71,9 @@ export class LockRenewer {
     const now = this.#bucketOf(this.#clock.monotonic())
     if (this.#waiting === 0) this.#nextBucket = now
     kept.bucket = Math.max(this.#nextBucket, this.#bucketOf(this.#clock.monotonic() + inMs))
-    const bucket = this.#wheel.get(kept.bucket)
-    if (bucket) bucket.add(kept)
-    else this.#wheel.set(kept.bucket, new Set([kept]))
+    let bucket = this.#wheel.get(kept.bucket)
+    if (!bucket) this.#wheel.set(kept.bucket, (bucket = new Bag()))
+    bucket.add(kept)
     this.#waiting++
     this.#timer ??= this.#clock.setTimeout(() => this.#turn(), tickMs)
   }
@@ -77,7 +84,7 @@ export class LockRenewer {
     for (; this.#nextBucket <= now; this.#nextBucket++) {
       const due = this.#wheel.get(this.#nextBucket)
       this.#wheel.delete(this.#nextBucket)
-      for (const kept of due ?? []) {
+      for (const kept of due?.members ?? []) {
         this.#waiting--
         void this.#renew(kept)
       }

@@ -2,6 +2,7 @@ import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/servi
 import { AppError } from '@sluice/errors'
 import { type Clock, type Slot, type SlotPool, systemClock, withDeadline } from '@sluice/resilience'
 import type { Logger, Metrics } from '@sluice/telemetry'
+import { Bag, type Placed } from './bag.ts'
 import type { Delivery } from './delivery.ts'
 import { DeliveryWork } from './delivery-work.ts'
 import { createLoopMetrics } from './loop-metrics.ts'
@@ -28,6 +29,11 @@ export type ReceiveLoopOptions = ReceiveSource & {
 }
 
 export type ReceiveLoopState = 'starting' | 'running' | 'paused' | 'draining' | 'stopped'
+
+interface InFlight extends Placed {
+  message: ServiceBusReceivedMessage
+  done: Promise<void>
+}
 
 const afterAbortMs = 2000
 const closeDeadlineMs = 2000
@@ -63,7 +69,7 @@ export class ReceiveLoop {
   readonly #link: ReceiveLink
   readonly #settler: ServiceBusReceiver
   readonly #work: DeliveryWork
-  readonly #inFlight = new Map<ServiceBusReceivedMessage, Promise<void>>()
+  readonly #inFlight = new Bag<InFlight>()
   #drained: Promise<void> | undefined
 
   constructor(options: ReceiveLoopOptions) {
@@ -128,7 +134,7 @@ export class ReceiveLoop {
     if (!(await this.#idleWithin(endMs - this.#clock.monotonic()))) {
       this.#work.abortHandlers(new AppError('shutting_down', 'the deadline of the drain has passed'))
       const idle = await this.#idleWithin(afterAbortMs)
-      if (!idle) this.#logger.warn({ inFlight: this.#inFlight.size }, 'stopped with deliveries in flight')
+      if (!idle) this.#logger.warn({ inFlight: this.#inFlight.members.length }, 'stopped with deliveries in flight')
     }
     this.#work.stopRenewals()
     await this.#bounded(() => Promise.all([this.#link.close(), this.#settler.close()]))
@@ -145,24 +151,30 @@ export class ReceiveLoop {
 
   #attached(): void {
     this.#outage.over()
-    for (const message of this.#inFlight.keys()) forgetLostLink(message)
+    for (const { message } of this.#inFlight.members) forgetLostLink(message)
   }
 
   #deliver(message: ServiceBusReceivedMessage, slot: Slot): void {
     this.#metrics.received.inc()
     this.#metrics.inFlight.inc()
-    const ending = this.#state === 'draining' || this.#state === 'stopped'
-    const work = ending ? this.#work.giveBack(message) : this.#work.run(message, slot)
-    const done = work.finally(() => {
+    const inFlight: InFlight = { message, done: Promise.resolve(), place: -1 }
+    this.#inFlight.add(inFlight)
+    inFlight.done = this.#runToEnd(inFlight, slot)
+  }
+
+  async #runToEnd(inFlight: InFlight, slot: Slot): Promise<void> {
+    try {
+      const ending = this.#state === 'draining' || this.#state === 'stopped'
+      await (ending ? this.#work.giveBack(inFlight.message) : this.#work.run(inFlight.message, slot))
+    } finally {
       slot.release()
       this.#metrics.inFlight.dec()
-      this.#inFlight.delete(message)
-    })
-    this.#inFlight.set(message, done)
+      this.#inFlight.delete(inFlight)
+    }
   }
 
   async #idleWithin(ms: number): Promise<boolean> {
-    const idle = Promise.all(this.#inFlight.values()).then(() => true)
+    const idle = Promise.all(this.#inFlight.members.map(({ done }) => done)).then(() => true)
     return withDeadline(Math.max(0, ms), undefined, () => idle, noAnswer, this.#clock).catch(() => false)
   }
 

@@ -1,13 +1,18 @@
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
+import type { Bag, Placed } from './bag.ts'
 import type { HeldLock } from './held-lock.ts'
+
+export interface RunningHandler extends Placed {
+  controller: AbortController
+}
 
 interface HandlerLimits {
   lock: HeldLock
   deadlineMs: number
   clock: Clock
-  /** Holds the controllers of running handlers, for whoever ends them all. */
-  running: Set<AbortController>
+  /** Holds the running handlers, for whoever ends them all. */
+  running: Bag<RunningHandler>
 }
 
 /**
@@ -22,14 +27,14 @@ export async function runHandler<T>(
   const controller = new AbortController()
   const overrun = () => controller.abort(new AppError('deadline_exceeded', 'the handler overran its deadline'))
   const timer = clock.setTimeout(overrun, deadlineMs)
-  running.add(controller)
+  const self: RunningHandler = { controller, place: -1 }
+  running.add(self)
+  lock.onLost = (error) => controller.abort(error)
   try {
-    return await lock.during(
-      () => handler(controller.signal),
-      (error) => controller.abort(error),
-    )
+    return await handler(controller.signal)
   } finally {
+    lock.onLost = undefined
     timer.cancel()
-    running.delete(controller)
+    running.delete(self)
   }
 }

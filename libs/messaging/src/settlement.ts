@@ -24,7 +24,7 @@ export const deadLetter = (reason: string, description: string): Settlement => (
 
 /** Not a settlement: somebody else owns the message, or nobody does, so that this loop must not touch it. */
 export type Untouched = { kind: 'untouched' }
-export const untouched: Untouched = { kind: 'untouched' }
+const untouched: Untouched = { kind: 'untouched' }
 
 const retryJitter = fullJitter({ baseMs: 200, capMs: 5000 })
 

@@ -1,5 +1,5 @@
 export { type Clock, systemClock, type Timer } from './clock.ts'
-export { type Backoff, fullJitter } from './full-jitter.ts'
+export { fullJitter } from './full-jitter.ts'
 export { ManualClock } from './manual-clock.ts'
 export { sleep } from './sleep.ts'
 export { type Slot, SlotPool } from './slot-pool.ts'

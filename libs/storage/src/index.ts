@@ -1,6 +1,6 @@
 export { type Blobs, connectBlobs } from './blobs.ts'
 export { condition, type Condition } from './condition.ts'
 export { connectCosmos, type Cosmos } from './cosmos.ts'
-export { type PatchOutcome, type RowKey, type RowPatch, RowStore } from './cosmos-rows.ts'
+export { type RowPatch, RowStore } from './cosmos-rows.ts'
 export { connectRedis, type RedisConnections } from './redis.ts'
 export { storageAccount } from './storage-account.ts'

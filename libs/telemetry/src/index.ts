@@ -1,4 +1,4 @@
-export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
+export { createLogger, type Logger } from './logger.ts'
 export { createMetrics, type Metrics } from './metrics.ts'
-export { type Span, startSpan } from './span.ts'
-export { parseTraceparent, type TraceContext } from './traceparent.ts'
+export { startSpan } from './span.ts'
+export { parseTraceparent } from './traceparent.ts'

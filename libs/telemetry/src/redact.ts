@@ -1,6 +1,6 @@
 import { AppError } from '@sluice/errors'
 
-export const redacted = '[redacted]'
+const redacted = '[redacted]'
 
 // Compared without case, dashes and underscores. Prompts and answers belong to tenants, credentials to nobody's log.
 const secretNames = new Set(['body', 'messages', 'input', 'instructions', 'content', 'prompt', 'headers', 'cookie'])

@@ -33,7 +33,7 @@ export function scoreComplexity(body: RequestBody, url: LineUrl): Complexity {
 // How much of the trained part each quantity is, per standard deviation over the training prompts. Chosen by
 // cross-validation grouped by subject: who gains orders prompts best, who fails keeps kinds of prompt comparable, and
 // length, which no fold found useless, keeps both in check on subjects that training never saw.
-const portions = { gains: 0.9, fails: 0.18, length: 0.45 }
+const portions = { gains: 0.75, fails: 0.3, length: 0.55 }
 const offset = -0.4
 
 /** {@link scoreComplexity} of a prompt that was already read, by the given model. */
@@ -84,7 +84,8 @@ function explain(pushes: readonly Push[]): string {
   const raising = sorted.filter(([, amount]) => amount > 0).slice(0, 3)
   const lowering = sorted.filter(([, amount]) => amount < 0).toReversed()
   const named = (entries: readonly (readonly [string, number])[]) => entries.map(([phrase]) => phrase).join(', ')
-  if (raising.length === 0) return `nothing that looks hard${lowering.length > 0 ? `: ${named(lowering.slice(0, 2))}` : ''}`
+  if (raising.length === 0)
+    return `nothing that looks hard${lowering.length > 0 ? `: ${named(lowering.slice(0, 2))}` : ''}`
   return named(raising) + (lowering.length > 0 ? `; lowered by ${named(lowering.slice(0, 2))}` : '')
 }
 
