@@ -103,11 +103,12 @@ test('a line on Service Bus arrives as a signed webhook, a SignalR message and a
 
 test('POST /v1/requests answers 202 with id and Location; the same key is the same request, another body a conflict', async () => {
   const line = chatLine('http-1', 'Say hello in French.', { deliver: [{ type: 'webhook', url: inbox.url }] })
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736'
   const submit = (body: unknown) =>
     stack.api('/v1/requests', {
       method: 'POST',
       body: JSON.stringify(body),
-      headers: { 'idempotency-key': 'order-17' },
+      headers: { 'idempotency-key': 'order-17', traceparent: `00-${trace}-00f067aa0ba902b7-01` },
     })
   const first = await submit(line)
   const { id } = (await first.json()) as { id: string }
@@ -119,7 +120,9 @@ test('POST /v1/requests answers 202 with id and Location; the same key is the sa
   const other = await submit({ ...line, body: { ...line.body, max_tokens: 51 } })
   expect(other.status).toBe(409)
   expect(await other.json()).toMatchObject({ error: { code: 'idempotency_conflict', type: 'invalid_request_error' } })
-  expect((await webhookOf('http-1')).subject).toBe(id)
+  const event = await webhookOf('http-1')
+  expect(event.subject).toBe(id)
+  expect(event.traceparent).toContain(trace)
   expect(await modelCalls(id)).toHaveLength(1)
 })
 

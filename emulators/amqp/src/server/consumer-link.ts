@@ -138,9 +138,9 @@ export class ConsumerLink implements SessionHolder {
     if (lockId === undefined || state === undefined) return
     try {
       this.#faults.check('settle', this.#queue.path)
-      this.#apply(lockId, state)
+      const outcome = this.#apply(lockId, state)
       this.#unsettled.delete(lockId)
-      this.#journal.afterCommit(() => (settled ? this.#link.forget(delivery) : this.#link.accept(delivery)))
+      this.#journal.afterCommit(() => (settled ? this.#link.forget(delivery) : this.#link.confirm(delivery, outcome)))
     } catch (error) {
       this.#unsettled.delete(lockId)
       if (settled) this.#link.forget(delivery)
@@ -148,7 +148,7 @@ export class ConsumerLink implements SessionHolder {
     }
   }
 
-  #apply(lockId: number, state: TypedValue): void {
+  #apply(lockId: number, state: TypedValue): 'accepted' | 'rejected' | 'released' | 'modified' {
     const outcome = readOutcome(state)
     if (outcome.kind === 'accepted') this.#queue.complete(lockId)
     else if (outcome.kind === 'released') this.#queue.abandon(lockId)
@@ -156,5 +156,6 @@ export class ConsumerLink implements SessionHolder {
     else if (outcome.kind === 'modified' && outcome.undeliverableHere) this.#queue.defer(lockId, outcome.changes)
     else if (outcome.kind === 'modified') this.#queue.abandon(lockId, outcome.changes)
     else throw notAllowed('The delivery state is not an outcome.')
+    return outcome.kind
   }
 }

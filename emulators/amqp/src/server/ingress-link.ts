@@ -4,7 +4,7 @@ import { BrokerError, messageTooLarge } from '../broker-error.ts'
 import type { FaultPlan } from '../control/fault-plan.ts'
 import type { Clock } from '../clock.ts'
 import type { Journal } from '../store/journal.ts'
-import { acceptedState, rejectedState, type RheaDelivery, type RheaReceiver } from './rhea-internals.ts'
+import { acceptedState, rejectedState, type RheaDelivery, type RheaReceiver, settleAlone } from './rhea-internals.ts'
 
 /** Where a client's sends go. */
 export type Ingress = {
@@ -67,7 +67,7 @@ class IngressLink {
       journal.afterCommit(() => delivery.update(true, acceptedState))
     } catch (error) {
       const { condition, message } = asBrokerError(error)
-      delivery.update(true, rejectedState(condition, message))
+      settleAlone(delivery, this.#parts.receiver.session, 'receiver', rejectedState(condition, message))
     }
   }
 

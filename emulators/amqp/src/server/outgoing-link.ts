@@ -1,5 +1,12 @@
 import type { BrokerError } from '../broker-error.ts'
-import { acceptedState, rejectedState, type RheaDelivery, type RheaSender } from './rhea-internals.ts'
+import {
+  acceptedState,
+  echoedStates,
+  rejectedState,
+  type RheaDelivery,
+  type RheaSender,
+  settleAlone,
+} from './rhea-internals.ts'
 
 const noData: Buffer[] = []
 const idleWindow = 16
@@ -70,9 +77,9 @@ export class OutgoingLink {
     this.sender.connection._register()
   }
 
-  /** Settles with a positive answer. */
-  accept(delivery: RheaDelivery): void {
-    this.#settle(delivery, acceptedState)
+  /** Confirms a settlement that was carried out, by echoing its outcome. */
+  confirm(delivery: RheaDelivery, outcome: keyof typeof echoedStates): void {
+    this.#settle(delivery, echoedStates[outcome])
   }
 
   reject(delivery: RheaDelivery, error: BrokerError): void {
@@ -93,7 +100,8 @@ export class OutgoingLink {
 
   // rhea leaves a delivery that the broker settles first in its buffer until the client settles too, which it never does.
   #settle(delivery: RheaDelivery, state: unknown): void {
-    delivery.update(true, state)
+    if (state === acceptedState) delivery.update(true, state)
+    else settleAlone(delivery, this.sender.session, 'sender', state)
     delivery.remote_settled = true
     delivery.data = noData
   }

@@ -8,6 +8,7 @@ import { OutgoingLink } from './outgoing-link.ts'
 import {
   acceptedState,
   rejectedState,
+  settleAlone,
   type RheaDelivery,
   type RheaReceiver,
   type RheaSender,
@@ -62,10 +63,8 @@ export const serveRequests = (parts: Parts): void => {
       if (oversized) throw new AmqpDecodeError('request too large')
       request = new ManagementRequest(bytes)
     } catch (error) {
-      delivery.update(
-        true,
-        rejectedState('amqp:decode-error', error instanceof Error ? error.message : 'malformed request'),
-      )
+      const why = error instanceof Error ? error.message : 'malformed request'
+      settleAlone(delivery, receiver.session, 'receiver', rejectedState('amqp:decode-error', why))
       return
     }
     const response = respond(parts, request)

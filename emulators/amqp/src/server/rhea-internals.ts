@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import rhea from 'rhea'
 import type { ReplyLink } from './request-link.ts'
 import type { Connection, Receiver, Sender, Session } from 'rhea'
@@ -89,6 +90,7 @@ export type RheaSession = Session & {
   reserved?: number
   /** Set by this server: where the request nodes used on this session answer, by address. */
   replyLinks?: Map<string, ReplyLink>
+  output(frame: unknown): void
   on_transfer(frame: Frame): void
   on_disposition(frame: Frame): void
   on_attach(frame: Frame): void
@@ -108,13 +110,41 @@ export type RheaConnection = Connection & {
 
 type Outcomes = {
   accepted(): { described(): unknown }
-  rejected(fields: { error: unknown }): { described(): unknown }
+  released(): { described(): unknown }
+  modified(fields: object): { described(): unknown }
+  rejected(fields: { error?: unknown }): { described(): unknown }
 }
 
 const outcomes = rhea.message as unknown as Outcomes
 
 /** One shared accepted state: rhea writes it as it is, and merges neighbours that have it into one disposition. */
 export const acceptedState = outcomes.accepted().described()
+
+/** What a settlement that was carried out is answered with: the service echoes the outcome, a rejection without an error. */
+export const echoedStates: Record<'accepted' | 'rejected' | 'released' | 'modified', unknown> = {
+  accepted: acceptedState,
+  rejected: outcomes.rejected({}).described(),
+  released: outcomes.released().described(),
+  modified: outcomes.modified({}).described(),
+}
+
+const frames = createRequire(import.meta.url)('rhea/lib/frames.js') as { disposition(fields: object): unknown }
+
+/**
+ * Settles one delivery with a frame of its own. rhea gathers the dispositions of a turn and merges the first two
+ * neighbours whatever their outcomes are (write_dispositions in its session.js), so only equal ones may go that way.
+ */
+export const settleAlone = (
+  delivery: RheaDelivery,
+  session: RheaSession,
+  role: 'sender' | 'receiver',
+  state: unknown,
+): void => {
+  const fields = { role: role === 'receiver', first: delivery.id, last: delivery.id, settled: true, state }
+  delivery.settled = true
+  session.output(frames.disposition(fields))
+  session.connection._register()
+}
 
 export const rejectedState = (condition: string, description: string): unknown =>
   outcomes.rejected({ error: { condition, description } }).described()

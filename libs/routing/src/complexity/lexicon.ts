@@ -51,8 +51,8 @@ const words: Readonly<Record<WordGroup, string>> = {
   constraints: `must exactly least most without except only unless ensure constraint constraints require requirement
     requirements required edge cases limit maximum minimum within never always avoid should cannot under given
     specified respectively`,
-  routine: `translate rephrase rewrite spell classify extract summarise summarize summary proofread paraphrase hello hi hey
-    thanks thank please convert format capital meaning define synonym hallo hola bonjour good morning greet`,
+  routine: `translate rephrase rewrite spell classify extract summarise summarize summary proofread paraphrase reformat
+    hello hi hey thanks thank hallo hola bonjour morning`,
   negation: `not no except least never incorrect false none neither nor cannot without isnt doesnt dont wont wasnt arent
     least unlikely wrong`,
   comparison: `more less than most least greater fewer larger smaller higher lower better worse best same different between

@@ -76,17 +76,15 @@ function namedPushes({ gains }: Model, dense: Float64Array, pushes: Float64Array
   )
 }
 
-/** The pushes that count, strongest first: up to three that raise the score, and two that lower it. */
+/** The pushes that count, strongest first: up to three that raise the score, and one that lowers it. */
 function explain(pushes: readonly Push[]): string {
   const amounts = new Map<string, number>()
   for (const { phrase, amount } of pushes) amounts.set(phrase, (amounts.get(phrase) ?? 0) + amount)
-  const sorted = [...amounts].filter(([, amount]) => Math.abs(amount) > 0.08).sort((a, b) => b[1] - a[1])
-  const raising = sorted.filter(([, amount]) => amount > 0).slice(0, 3)
-  const lowering = sorted.filter(([, amount]) => amount < 0).toReversed()
-  const named = (entries: readonly (readonly [string, number])[]) => entries.map(([phrase]) => phrase).join(', ')
-  if (raising.length === 0)
-    return `nothing that looks hard${lowering.length > 0 ? `: ${named(lowering.slice(0, 2))}` : ''}`
-  return named(raising) + (lowering.length > 0 ? `; lowered by ${named(lowering.slice(0, 2))}` : '')
+  const sorted = [...amounts].toSorted((a, b) => b[1] - a[1])
+  const raising = sorted.filter(([, amount]) => amount > 0.08).slice(0, 3)
+  const lowering = sorted.filter(([, amount]) => amount < -0.08).slice(-1)
+  const text = raising.length === 0 ? 'nothing that looks hard' : raising.map(([phrase]) => phrase).join(', ')
+  return lowering.reduce((so, [phrase]) => `${so}; lowered by: ${phrase}`, text)
 }
 
 // A follow-up of a few words ("and in Rust?") asks for what was asked before.
