@@ -31,7 +31,9 @@ const outcomes = readOutcomes(content)
 const unseen = seeds.map((seed) => {
   const { raw, predictions } = crossValidate(outcomes, foldsBySubject(outcomes, folds, seed, []))
   const figures = figuresOf(predictions)
-  console.log(`unseen subjects, assignment ${seed}: macro ${figures.macro.apgr.toFixed(3)}, pooled ${figures.pooled.apgr.toFixed(3)}`)
+  console.log(
+    `unseen subjects, assignment ${seed}: macro ${figures.macro.apgr.toFixed(3)}, pooled ${figures.pooled.apgr.toFixed(3)}`,
+  )
   return { raw, figures }
 })
 const known = crossValidate(outcomes, foldsBySubject(outcomes, folds, 1, ['gsm8k']))
@@ -58,4 +60,6 @@ writeFileSync(`${generated}complexity-weights.json`, weights)
 writeFileSync(`${generated}complexity-card.json`, `${JSON.stringify(card, null, 2)}\n`)
 writeFileSync(`${root}docs/complexity-card.md`, cardPage(card))
 const { macro, pooled } = card.unseen_subjects
-console.log(`wrote ${Math.ceil(card.weights_bytes / 1024)} KiB of weights; unseen subjects: macro ${macro.apgr}, pooled ${pooled.apgr}`)
+console.log(
+  `wrote ${Math.ceil(card.weights_bytes / 1024)} KiB of weights; unseen subjects: macro ${macro.apgr}, pooled ${pooled.apgr}`,
+)

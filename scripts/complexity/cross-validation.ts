@@ -77,20 +77,25 @@ export function crossValidate(outcomes: readonly Outcome[], folds: Int32Array) {
     })
   })
   const predictions = outcomes.map((outcome, at): Prediction => {
-    const { score, heads: own } = scoreShape(outcome.shape, models[folds[at] as number] as Model)
+    const { score, heads: own } = scoreShape(outcome.shape, models[folds[at] as number])
     return { outcome, score, fails: own.weakFails, gains: own.strongHelps }
   })
   return { raw, predictions }
 }
 
 /** Folds of about equal size that hold a subject as a whole; `spread` sources are dealt out row by row instead. */
-export function foldsBySubject(outcomes: readonly Outcome[], count: number, seed: number, spread: string[]): Int32Array {
+export function foldsBySubject(
+  outcomes: readonly Outcome[],
+  count: number,
+  seed: number,
+  spread: string[],
+): Int32Array {
   const random = seededRandom(seed)
   const sizes = new Map<string, number>()
   for (const { subject } of outcomes) sizes.set(subject, (sizes.get(subject) ?? 0) + 1)
   // Largest first, each to the smallest fold; the seed stirs who is large.
   const order = [...sizes].map(([subject, size]) => ({ subject, size, place: size * (0.5 + random()) }))
-  const loads = new Array<number>(count).fill(0)
+  const loads = Array.from({ length: count }, () => 0)
   const foldOf = new Map<string, number>()
   for (const { subject, size } of order.toSorted((a, b) => b.place - a.place)) {
     if (spread.includes(subject.split('/')[0] ?? '')) continue
@@ -100,4 +105,3 @@ export function foldsBySubject(outcomes: readonly Outcome[], count: number, seed
   }
   return Int32Array.from(outcomes, ({ subject }, at) => foldOf.get(subject) ?? at % count)
 }
-

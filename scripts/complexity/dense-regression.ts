@@ -9,7 +9,12 @@ const rounds = 5
 /** Ridge logistic regression on the standardised dense features, by Newton's method. */
 export function fitDense(examples: readonly Example[], targets: Float64Array): DensePart {
   const width = examples[0]?.dense.length ?? 0
-  const part = { bias: 0, means: new Float32Array(width), spreads: new Float32Array(width), weights: new Float32Array(width) }
+  const part = {
+    bias: 0,
+    means: new Float32Array(width),
+    spreads: new Float32Array(width),
+    weights: new Float32Array(width),
+  }
   for (let f = 0; f < width; f++) {
     let [sum, squares] = [0, 0]
     for (const { dense } of examples) sum += dense[f] as number

@@ -1,5 +1,5 @@
 import { type Linear, probabilityOf } from '../../libs/routing/src/complexity/head.ts'
-import { ngramBuckets } from '../../libs/routing/src/complexity/scan-text.ts'
+import { ngramBuckets } from '../../libs/routing/src/complexity/ngram-set.ts'
 import { shuffle } from './seeded-random.ts'
 import type { Example } from './train-head.ts'
 

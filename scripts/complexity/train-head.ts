@@ -8,7 +8,7 @@ import { seededRandom } from './seeded-random.ts'
 /** A prompt as training sees it. */
 export interface Example {
   dense: Float64Array
-  ngrams: Int32Array
+  ngrams: readonly number[]
 }
 
 /**

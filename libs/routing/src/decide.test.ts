@@ -28,8 +28,9 @@ const config = {
 }
 
 const easy = 'Good morning'
-const middling = 'Solve x^2 + 3x = 4 and then 5 + 6 = y, first this, then that'
-const hard = `${middling}. Prove it, justify each step, compare with the proof by contradiction. \`\`\`py\ndef f(x):\n\`\`\``
+const middling = 'Write a SQL query that returns, per customer, the month with the highest revenue, and explain it.'
+const hard = `Derive the closed form of the sum of k^2 * 2^k, prove it by induction, analyse its growth and implement a check:
+\`\`\`py\ndef f(n):\n\`\`\` Justify each step.`
 
 const route = (content: string, options?: SluiceOptions, body: Partial<RequestBody> = {}) =>
   decide({
@@ -55,7 +56,7 @@ describe('auto', () => {
     expect(route(easy)).toMatchObject({ tier: 'small', model: 'nano' })
     expect(route(middling)).toMatchObject({ tier: 'medium', model: 'mini' })
     expect(route(hard)).toMatchObject({ tier: 'large', model: 'big' })
-    expect(route(hard).why).toContain('reasoning +')
+    expect(route(hard).why).toContain('reasoning')
   })
 
   it('orders provisioned first, spot last, and keeps other tiers as fallbacks, higher ones first', () => {

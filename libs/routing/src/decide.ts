@@ -8,9 +8,9 @@ import {
   tierNames,
 } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
+import { scoreShape } from './complexity/score-complexity.ts'
 import { inOrder } from './order.ts'
 import { type PromptShape, readShape } from './prompt-shape.ts'
-import { scoreShape } from './score.ts'
 
 /** Where a request may run, and why. */
 export interface Route {

@@ -1,2 +1,2 @@
 export { decide, type Route, type RouteRequest } from './decide.ts'
-export { type Complexity, score } from './score.ts'
+export { type Complexity, scoreComplexity } from './complexity/score-complexity.ts'

@@ -1,6 +1,7 @@
 import type { PromptShape } from '../prompt-shape.ts'
 import { type WordGroup, wordGroups } from './lexicon.ts'
-import { scanText, type TextCounts } from './scan-text.ts'
+import { scanText } from './scan-text.ts'
+import type { TextCounts } from './text-counts.ts'
 
 /** Something that raises or lowers a score, in log-odds, and the words to explain it with. */
 export interface Push {
@@ -21,7 +22,10 @@ const measures: readonly (readonly [phrase: string, measure: (c: TextCounts, sha
   ['code', (c) => 0.7 * saturate(c.codeMarks + groupOf(c, 'code') / 2, 6)],
   ['maths', (c) => 0.4 * saturate(groupOf(c, 'maths') + c.mathsMarks + c.operators / 2, 8)],
   ['several steps', (c) => 0.4 * saturate(groupOf(c, 'steps') + c.listLines, 5)],
-  ['routine task', (c, { task }) => (opensWithRoutine(task) ? -0.5 - 0.9 * saturate(Math.log2(1 + c.chars / 500), 4) : 0)],
+  [
+    'routine task',
+    (c, { task }) => (opensWithRoutine(task) ? -0.5 - 0.9 * saturate(Math.log2(1 + c.chars / 500), 4) : 0),
+  ],
   ['earlier turns', (_, shape) => 0.4 * saturate(shape.userTurns - 1, 6)],
   ['tools', (_, { tools }) => (tools > 0 ? 0.5 + 0.5 * saturate(tools - 1, 8) : 0)],
   ['a schema to follow', (_, { hasSchema }) => (hasSchema ? 0.4 : 0)],

@@ -1,5 +1,5 @@
 import { type WordGroup, wordGroups } from './lexicon.ts'
-import type { TextCounts } from './scan-text.ts'
+import type { TextCounts } from './text-counts.ts'
 
 interface Feature {
   name: string
@@ -41,13 +41,13 @@ export const features: readonly Feature[] = [
   feature('beyond ASCII', 'other scripts', (c) => share(c.beyondAscii, c.chars)),
   feature('sentences', 'many sentences', (c) => log(c.sentences)),
   feature('longest sentence', 'long sentences', (c) => log(c.longestSentence)),
-  feature('question length', 'a long question', (c) => log(c.questionWords)),
+  feature('question length', 'a long question', (c) => log(c.questionLength)),
   feature('lines', 'many lines', (c) => log(c.lines)),
   feature('list lines', 'a list of tasks', (c) => log(c.listLines)),
   feature('options', 'answers to choose from', (c) => c.options),
   feature('option length', 'long answers to choose from', (c) => log(share(c.optionWords, c.options))),
   feature('option spread', 'uneven answers', (c) => log(share(c.longestOption * c.options, c.optionWords))),
-  feature('numeric options', 'numbers to choose from', (c) => share(c.optionNumbers, c.options)),
+  feature('numeric options', 'numbers to choose from', (c) => share(c.optionsWithNumbers, c.options)),
   groupCount('reasoning', 'reasoning'),
   groupCount('maths', 'maths'),
   groupCount('code', 'code'),

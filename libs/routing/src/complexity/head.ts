@@ -40,7 +40,13 @@ export function distanceOf({ means, spreads }: Linear, feature: number, value: n
  * A head's log-odds for one prompt. What each dense feature contributed, compared to an average prompt, is added to
  * `pushes`, times `share`.
  */
-export function logOdds(head: Head, dense: Float64Array, ngrams: Int32Array, pushes: Float64Array, share = 1): number {
+export function logOdds(
+  head: Head,
+  dense: Float64Array,
+  ngrams: readonly number[],
+  pushes: Float64Array,
+  share = 1,
+): number {
   const { linear, trees, calibration } = head
   const half = calibration.slope / 2
   const scale = share * half
@@ -51,7 +57,7 @@ export function logOdds(head: Head, dense: Float64Array, ngrams: Int32Array, pus
 function linearLogit(
   linear: Linear,
   dense: Float64Array,
-  ngrams: Int32Array,
+  ngrams: readonly number[],
   pushes: Float64Array,
   scale: number,
 ): number {

@@ -1,6 +1,6 @@
 import { features } from './features.ts'
 import type { Head } from './head.ts'
-import { ngramBuckets } from './scan-text.ts'
+import { ngramBuckets } from './ngram-set.ts'
 
 /** What training found out. */
 export interface Model {

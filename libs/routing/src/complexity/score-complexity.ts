@@ -35,6 +35,8 @@ export function scoreComplexity(body: RequestBody, url: LineUrl): Complexity {
 // length, which no fold found useless, keeps both in check on subjects that training never saw.
 const portions = { gains: 0.75, fails: 0.3, length: 0.55 }
 const offset = -0.4
+// No words, nothing learned: an empty prompt, a picture alone, a row of emoji go by the conversation's shape.
+const unreadable = -2.5
 
 /** {@link scoreComplexity} of a prompt that was already read, by the given model. */
 export function scoreShape(shape: PromptShape, model: Model = trainedModel): Complexity {
@@ -46,7 +48,10 @@ export function scoreShape(shape: PromptShape, model: Model = trainedModel): Com
   const gains = logOdds(model.gains, dense, counts.ngrams, pushes, perGains)
   const fails = logOdds(model.fails, dense, counts.ngrams, pushes, perFails)
   const length = lengthPush(text, model)
-  const learned = perGains * (gains - model.scale.gains.mean) + perFails * (fails - model.scale.fails.mean) + length
+  const learned =
+    counts.words === 0
+      ? unreadable
+      : perGains * (gains - model.scale.gains.mean) + perFails * (fails - model.scale.fails.mean) + length
   const demand = demandOf(counts, shape)
   const total = demand.reduce((sum, { amount }) => sum + amount, offset + learned)
   return {
