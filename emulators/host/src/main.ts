@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startEmulators } from './emulator-set.ts'
 
@@ -5,8 +6,9 @@ const usage = `Azure stand-ins that speak the services' own protocols, for the u
 
 usage: npm run emulators -- [options]
 
-  --service-bus-config FILE   queues, topics and subscriptions (the Config.json of Microsoft's emulator)
-  --event-hubs-config FILE    hubs and consumer groups (likewise)
+  --service-bus-config FILE   queues, topics and subscriptions (the Config.json of Microsoft's emulator);
+                              default: config/service-bus.json of this clone
+  --event-hubs-config FILE    hubs and consumer groups (likewise); default: config/event-hubs.json
   --openai-config FILE        the twin's resources and deployments
   --port N                    the AMQP port (Service Bus and Event Hubs); default: a free one
   --data DIR                  keep state there; default: in memory
@@ -17,10 +19,12 @@ usage: npm run emulators -- [options]
 Prints one JSON line with every connection string and control URL, then the line "ready". Ctrl-C stops everything.
 `
 
+const fromClone = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
+
 const { values } = parseArgs({
   options: {
-    'service-bus-config': { type: 'string' },
-    'event-hubs-config': { type: 'string' },
+    'service-bus-config': { type: 'string', default: fromClone('config/service-bus.json') },
+    'event-hubs-config': { type: 'string', default: fromClone('config/event-hubs.json') },
     'openai-config': { type: 'string' },
     'signalr-key': { type: 'string' },
     port: { type: 'string', default: '0' },

@@ -1,2 +1,3 @@
-export { decide, type Route, type RouteRequest } from './decide.ts'
 export { type Complexity, scoreComplexity } from './complexity/score-complexity.ts'
+export { decide, type Route, type RouteRequest } from './decide.ts'
+export { effectOf, type LabelledScore, proposeThresholds } from './propose-thresholds.ts'

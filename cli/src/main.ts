@@ -1,0 +1,52 @@
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { calibrate } from './calibrate.ts'
+import { UsageError } from './usage-error.ts'
+import { score } from './score.ts'
+
+const usage = `usage: sluice COMMAND [OPTIONS]
+
+  score      --in FILE.jsonl [--out FILE.csv]
+             Complexity scores of prompts. A line: { "id", "messages" } and, if you like, the request's other fields
+             (tools, response_format). Writes id,score; without --out to standard output. FILE may end in .gz.
+
+  calibrate  --in FILE.jsonl [--quality 0.95] [--prices 1,5,25]
+             Thresholds for config/sluice.yaml from prompts of your own. A line: "score", or "messages", with
+             "tier" (the lowest tier that answers well) or "ok" ({ "small": false, "medium": true, "large": true }).
+             --quality: least share of prompts to serve well; --prices: a call to the small, medium and large tier.
+`
+
+const commands: Record<string, (words: string[]) => Promise<void>> = {
+  score: (words) => score(optionsOf(words, { in: { type: 'string' }, out: { type: 'string' } })),
+  calibrate: (words) =>
+    calibrate(
+      optionsOf(words, {
+        in: { type: 'string' },
+        quality: { type: 'string', default: '0.95' },
+        prices: { type: 'string', default: '1,5,25' },
+      }),
+    ),
+}
+
+function optionsOf<T extends NonNullable<ParseArgsConfig['options']>>(args: string[], options: T) {
+  try {
+    return parseArgs({ args, options, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+const [name = '', ...words] = process.argv.slice(2)
+const command = commands[name]
+if (command === undefined) {
+  const asked = name === '--help' || name === 'help'
+  process[asked ? 'stdout' : 'stderr'].write(usage)
+  process.exitCode = asked ? 0 : 1
+} else {
+  try {
+    await command(words)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    process.stderr.write(`sluice ${name}: ${error.message}\n`)
+    process.exitCode = 1
+  }
+}
