@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 const benches: Record<string, () => Promise<{ run: (options: BenchOptions) => Promise<object> }>> = {
   pipeline: () => import('./pipeline/run.ts'),
   emulators: () => import('./emulators/run.ts'),
+  routing: () => import('./routing/run.ts'),
 }
 
 export interface BenchOptions {

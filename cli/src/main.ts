@@ -1,4 +1,4 @@
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { parseArgs } from 'node:util'
 import { calibrate } from './calibrate.ts'
 import { UsageError } from './usage-error.ts'
 import { score } from './score.ts'
@@ -15,27 +15,27 @@ const usage = `usage: sluice COMMAND [OPTIONS]
              --quality: least share of prompts to serve well; --prices: a call to the small, medium and large tier.
 `
 
-const commands: Record<string, (words: string[]) => Promise<void>> = {
-  score: (words) => score(optionsOf(words, { in: { type: 'string' }, out: { type: 'string' } })),
-  calibrate: (words) =>
+const commands: Record<string, (args: string[]) => Promise<void>> = {
+  score: (args) => score(parseArgs({ args, options: { in: { type: 'string' }, out: { type: 'string' } } }).values),
+  calibrate: (args) =>
     calibrate(
-      optionsOf(words, {
-        in: { type: 'string' },
-        quality: { type: 'string', default: '0.95' },
-        prices: { type: 'string', default: '1,5,25' },
-      }),
+      parseArgs({
+        args,
+        options: {
+          in: { type: 'string' },
+          quality: { type: 'string', default: '0.95' },
+          prices: { type: 'string', default: '1,5,25' },
+        },
+      }).values,
     ),
 }
 
-function optionsOf<T extends NonNullable<ParseArgsConfig['options']>>(args: string[], options: T) {
-  try {
-    return parseArgs({ args, options, strict: true, allowPositionals: false }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message)
-  }
-}
+/** What the caller can mend, parseArgs's complaints about options included. */
+const isMendable = (error: unknown): error is Error =>
+  error instanceof UsageError ||
+  (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_'))
 
-const [name = '', ...words] = process.argv.slice(2)
+const [name = '', ...args] = process.argv.slice(2)
 const command = commands[name]
 if (command === undefined) {
   const asked = name === '--help' || name === 'help'
@@ -43,9 +43,9 @@ if (command === undefined) {
   process.exitCode = asked ? 0 : 1
 } else {
   try {
-    await command(words)
+    await command(args)
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error
+    if (!isMendable(error)) throw error
     process.stderr.write(`sluice ${name}: ${error.message}\n`)
     process.exitCode = 1
   }

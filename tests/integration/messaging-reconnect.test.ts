@@ -64,7 +64,7 @@ test('no more messages are in flight than slots, through a reconnect', async () 
 })
 
 test('handlers that outlast several reconnects keep their locks and settle', async () => {
-  const broker = await openBroker('PT2S')
+  const broker = await openBroker('PT3S')
   const handlers = heldHandlers()
   await broker.send(4)
   broker.loop({ slots: 4, handle: handlers.handle })

@@ -1,5 +1,5 @@
 import type { TierName } from '@sluice/contracts'
-import fc from 'fast-check'
+import { array, assert, constantFrom, double, integer, property, record } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { effectOf, type LabelledScore, proposeThresholds } from './propose-thresholds.ts'
 
@@ -35,15 +35,15 @@ describe('proposeThresholds', () => {
   })
 
   it('always serves as many as asked, for no more than always-large costs', () => {
-    const labelled = fc.array(
-      fc.record({
-        score: fc.integer({ min: 0, max: 999 }).map((score) => score / 1000),
-        needed: fc.constantFrom<TierName[]>('small', 'medium', 'large'),
+    const labelled = array(
+      record({
+        score: integer({ min: 0, max: 999 }).map((score) => score / 1000),
+        needed: constantFrom<TierName[]>('small', 'medium', 'large'),
       }),
       { minLength: 1, maxLength: 400 },
     )
-    fc.assert(
-      fc.property(labelled, fc.double({ min: 0, max: 1, noNaN: true }), (rows, quality) => {
+    assert(
+      property(labelled, double({ min: 0, max: 1, noNaN: true }), (rows, quality) => {
         const thresholds = proposeThresholds(rows, { quality, prices })
         const effect = effectOf(thresholds, rows, prices)
         expect(thresholds.medium).toBeLessThanOrEqual(thresholds.large)

@@ -1,5 +1,5 @@
 /** Kinds of characters that the scan tells apart. */
-export const other = 0
+const other = 0
 export const letter = 1
 export const digit = 2
 export const space = 3

@@ -22,7 +22,7 @@ export const hashStep = (hash: number, code: number): number => Math.imul(hash ^
 export const hashStart = 0x811c9dc5 | 0
 
 /** The hash under which the scan sees a word: lower case, without apostrophes. */
-export function hashWord(word: string): number {
+function hashWord(word: string): number {
   let hash = hashStart
   for (let at = 0; at < word.length; at++) hash = hashStep(hash, word.charCodeAt(at))
   return hash

@@ -68,9 +68,24 @@ describe('scoreComplexity', () => {
   })
 
   it('takes material to sum up for less than the same material to work on', () => {
-    const report =
-      'The committee met on Tuesday, heard three experts and adopted the budget for the coming year. '.repeat(30)
+    const report = Array.from(
+      { length: 30 },
+      (_, n) =>
+        `On day ${n} committee c${'abcdefghijklmnopqrstuvwxyzabcdefgh'.slice(n, n + 4)} met, heard ${n % 7} experts and adopted its budget. `,
+    ).join('')
     expect(chat(`Summarise this: ${report}`).score).toBeLessThan(chat(`Discuss this: ${report}`).score)
+  })
+
+  it.each([
+    ['no text', ''],
+    ['emoji', '😀'.repeat(300)],
+    ['one word over and over', 'word '.repeat(900)],
+    ['what may be base64', 'iVBORw0KGgo'.repeat(200)],
+  ])('does not take %s for hard', (_name, content) => {
+    expect(chat(content)).toMatchObject({
+      score: expect.closeTo(0.05, 1) as number,
+      why: 'nothing that looks hard; lowered by: hardly any text',
+    })
   })
 
   it('explains itself in a few words', () => {

@@ -5,6 +5,7 @@ import { denseFeatures, features } from './features.ts'
 import { distanceOf, logOdds, probabilityOf } from './head.ts'
 import type { Model } from './packed-model.ts'
 import { scanText } from './scan-text.ts'
+import type { TextCounts } from './text-counts.ts'
 import { trainedModel } from './trained-model.ts'
 
 /** How hard a prompt looks. */
@@ -35,7 +36,8 @@ export function scoreComplexity(body: RequestBody, url: LineUrl): Complexity {
 // length, which no fold found useless, keeps both in check on subjects that training never saw.
 const portions = { gains: 0.75, fails: 0.3, length: 0.55 }
 const offset = -0.4
-// No words, nothing learned: an empty prompt, a picture alone, a row of emoji go by the conversation's shape.
+// Without text there is nothing learned: an empty prompt, a picture alone, emoji, base64 and filler that repeats itself
+// go by the conversation's shape.
 const unreadable = -2.5
 
 /** {@link scoreComplexity} of a prompt that was already read, by the given model. */
@@ -48,25 +50,26 @@ export function scoreShape(shape: PromptShape, model: Model = trainedModel): Com
   const gains = logOdds(model.gains, dense, counts.ngrams, pushes, perGains)
   const fails = logOdds(model.fails, dense, counts.ngrams, pushes, perFails)
   const length = lengthPush(text, model)
-  const learned =
-    counts.words === 0
-      ? unreadable
-      : perGains * (gains - model.scale.gains.mean) + perFails * (fails - model.scale.fails.mean) + length
+  const learned = perGains * (gains - model.scale.gains.mean) + perFails * (fails - model.scale.fails.mean) + length
   const demand = demandOf(counts, shape)
-  const total = demand.reduce((sum, { amount }) => sum + amount, offset + learned)
+  const readable = isText(counts)
+  const total = demand.reduce((sum, { amount }) => sum + amount, offset + (readable ? learned : unreadable))
+  const named = readable
+    ? [{ phrase: length > 0 ? 'long prompt' : 'short prompt', amount: length }, ...namedPushes(model, dense, pushes)]
+    : [{ phrase: 'hardly any text', amount: unreadable }]
   return {
     score: Math.round(probabilityOf(total) * 10_000) / 10_000,
-    why: explain([
-      { phrase: length > 0 ? 'long prompt' : 'short prompt', amount: length },
-      ...demand,
-      ...namedPushes(model, dense, pushes),
-    ]),
+    why: explain([...demand, ...named]),
     heads: { weakFails: probabilityOf(fails), strongHelps: probabilityOf(gains) },
   }
 }
 
 const perUnit = ({ scale }: Model, quantity: keyof Model['scale']): number =>
   portions[quantity] / scale[quantity].deviation
+
+/** In 10,000 characters of prose every fourth word is new; of Chinese every twelfth. Words of 30 letters are none. */
+const isText = ({ words, distinctWords, wordLetters }: TextCounts): boolean =>
+  words > 0 && distinctWords * 20 >= words && wordLetters <= 30 * words
 
 /** What length alone says; more than two and a half deviations say no more than that. */
 function lengthPush(text: string, { scale: { length } }: Model): number {
