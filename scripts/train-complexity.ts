@@ -9,7 +9,7 @@ import { readOutcomes } from './complexity/outcomes.ts'
 
 // Trains the complexity scorer and writes its weights, the metrics card and the card's page. Seeded: the same data give
 // the same bytes.
-// usage: npm run train:complexity -- [--data FILE]
+// usage: npm run train:complexity -- --data FILE
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const generated = `${root}libs/routing/src/generated/`
@@ -18,11 +18,9 @@ contaminated and duplicate prompts. The underlying sets: MMLU (MIT), GSM8K (MIT)
 const folds = 10
 const seeds = [1, 2, 3]
 
-const { values } = parseArgs({
-  options: { data: { type: 'string', default: `${root}../shared/data/routing/dev.jsonl.gz` } },
-})
+const { values } = parseArgs({ options: { data: { type: 'string', default: '' } } })
 if (!existsSync(values.data)) {
-  console.error(`There is no file ${values.data}; name the routing outcomes with --data FILE.`)
+  console.error('Name the file of routing outcomes: npm run train:complexity -- --data FILE')
   process.exit(1)
 }
 const content = readFileSync(values.data)

@@ -67,7 +67,7 @@ export function scoreShape(shape: PromptShape, model: Model = trainedModel): Com
 const perUnit = ({ scale }: Model, quantity: keyof Model['scale']): number =>
   portions[quantity] / scale[quantity].deviation
 
-/** In 10,000 characters of prose every fourth word is new; of Chinese every twelfth. Words of 30 letters are none. */
+/** In 10,000 characters of prose about every fourth word is new, in scripts without spaces fewer: a twentieth is a low bar. */
 const isText = ({ words, distinctWords, wordLetters }: TextCounts): boolean =>
   words > 0 && distinctWords * 20 >= words && wordLetters <= 30 * words
 
