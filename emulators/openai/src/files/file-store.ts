@@ -102,7 +102,10 @@ export class FileStore {
   }
 
   read(id: string, from = 0): ReadStream {
-    return createReadStream(this.pathOf(id), { start: from })
+    const content = createReadStream(this.pathOf(id), { start: from })
+    // A file that is deleted before anybody reads must not end the process; whoever reads still gets the error.
+    content.on('error', () => undefined)
+    return content
   }
 
   async clear(): Promise<void> {
