@@ -1,5 +1,5 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
-import type { Slot, SlotPool } from '@sluice/resilience'
+import { type Slot, type SlotPool, sleep } from '@sluice/resilience'
 import type { ServiceBus } from './service-bus.ts'
 import { followLink } from './streaming-internals.ts'
 
@@ -25,6 +25,17 @@ interface ReceiveLinkOptions {
   attached: () => void
 }
 
+interface OpenLink {
+  stop: AbortController
+  subscription: { close(): Promise<void> }
+  topUp: () => void
+  /** Resolves with the first link that the broker accepted. */
+  attached: Promise<void>
+}
+
+/** How long a suspension waits for a link that is only being made. */
+const firstLinkMs = 1000
+
 /**
  * An AMQP link whose credit is always the number of slots that were taken for it. So the broker never sends a message
  * for which there is no slot, and no message waits here while its lock runs out. When the link is lost its credit is
@@ -34,7 +45,7 @@ export class ReceiveLink {
   readonly #options: ReceiveLinkOptions
   /** One for each credit that the broker has, or will have when the link is attached. */
   #slots: Slot[] = []
-  #open: { stop: AbortController; subscription: { close(): Promise<void> }; topUp: () => void } | undefined
+  #open: OpenLink | undefined
   #waiting = false
   #turn: Promise<void> = Promise.resolve()
 
@@ -76,16 +87,26 @@ export class ReceiveLink {
       },
       { autoCompleteMessages: false, abortSignal: stop.signal },
     )
-    const topUp = followLink(receiver, { wantedCredit: () => this.#slots.length, attached })
-    this.#open = { stop, subscription, topUp }
+    const first = Promise.withResolvers<void>()
+    const topUp = followLink(receiver, {
+      wantedCredit: () => this.#slots.length,
+      attached: () => {
+        first.resolve()
+        attached()
+      },
+    })
+    this.#open = { stop, subscription, topUp, attached: first.promise }
     this.#refill()
   }
 
   async #unsubscribe(): Promise<void> {
     const open = this.#open
     this.#open = undefined
-    open?.stop.abort()
     try {
+      // Told to give up a link while the connection is being made, the SDK closes that connection under everybody who
+      // shares it: a sender then fails, or waits for an answer that cannot come.
+      if (open !== undefined) await Promise.race([open.attached, sleep(firstLinkMs)])
+      open?.stop.abort()
       await open?.subscription.close()
     } finally {
       for (const slot of this.#slots.splice(0)) slot.release()
