@@ -77,6 +77,7 @@ export class Broker {
   reset(): void {
     this.#scheduler.clear()
     this.#parts.journal.reset()
+    this.context.memory.freeAll()
     this.#namespace = new Namespace(this.context, this.#parts.serviceBus)
     this.#eventHubs = new EventHubs(this.context, this.#parts.eventHubs)
   }

@@ -7,6 +7,7 @@ declare const packed: unique symbol
  */
 export type PackedBytes = string & { readonly [packed]: true }
 
-export const pack = (bytes: Buffer): PackedBytes => bytes.toString('latin1') as PackedBytes
+/** Packs the bytes from an offset to the end. */
+export const pack = (bytes: Buffer, from = 0): PackedBytes => bytes.toString('latin1', from) as PackedBytes
 
 export const unpack = (bytes: PackedBytes): Buffer => Buffer.from(bytes, 'latin1')

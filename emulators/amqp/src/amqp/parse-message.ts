@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { AmqpDecodeError } from './decode-error.ts'
-import { encodeDescribed, encodeList, encodeString } from './encode.ts'
 import { checkSections, findSections } from './message-sections.ts'
 import { idText, mapEntries, readValue } from './read-value.ts'
 import { pack, type PackedBytes } from './packed-bytes.ts'
@@ -35,6 +34,7 @@ const brokerAnnotations = new Set([
 ])
 
 const empty = Buffer.alloc(0)
+const emptyBare = pack(empty)
 const fieldOf = { messageId: 0, groupId: 10 } as const
 
 /**
@@ -50,7 +50,7 @@ export const parseMessage = (bytes: Buffer): ParsedMessage => {
     ttlMs: undefined,
     annotations: empty,
     annotationCount: 0,
-    bare: pack(empty),
+    bare: emptyBare,
     messageId: '',
     sessionId: undefined,
     partitionKey: undefined,
@@ -95,7 +95,7 @@ const readAnnotations = (bytes: Buffer, at: number, parsed: ParsedMessage): void
 const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: ParsedMessage): PackedBytes => {
   if (at < 0) {
     parsed.messageId = newMessageId()
-    return packAll([encodeDescribed(0x73, encodeList([encodeString(parsed.messageId)])), bytes.subarray(bareStart)])
+    return packWithMessageId(parsed.messageId, 1, bytes, bareStart)
   }
   const { count, first, end } = compoundHead(bytes, at)
   let position = first
@@ -114,21 +114,37 @@ const readProperties = (bytes: Buffer, at: number, bareStart: number, parsed: Pa
     }
     position = next
   }
-  if (hasMessageId) return pack(bytes.subarray(bareStart))
+  if (hasMessageId) return pack(bytes, bareStart)
   parsed.messageId = newMessageId()
-  const rest: Buffer[] = []
-  for (let index = 1, from = messageIdEnd; index < count; index++) {
-    const next = skipValue(bytes, from)
-    rest.push(bytes.subarray(from, next))
-    from = next
-  }
-  const properties = encodeDescribed(0x73, encodeList([encodeString(parsed.messageId), ...rest]))
-  return packAll([properties, bytes.subarray(end)])
+  return packWithMessageId(parsed.messageId, Math.max(count, 1), bytes, messageIdEnd, end)
 }
 
-const packAll = (parts: Buffer[]): PackedBytes => pack(Buffer.concat(parts))
-
 const newMessageId = (): string => randomUUID().replaceAll('-', '')
+
+const propertiesHeadBytes = 14
+
+// A properties section of `count` fields, of which the first is the new message id and the others, up to `fieldsEnd`, are
+// copied as they are, and whatever follows them. One buffer, because most senders leave the message id to the service.
+const packWithMessageId = (
+  messageId: string,
+  count: number,
+  bytes: Buffer,
+  from: number,
+  fieldsEnd = from,
+): PackedBytes => {
+  const out = Buffer.allocUnsafe(propertiesHeadBytes + messageId.length + bytes.length - from)
+  out[0] = 0x00
+  out[1] = 0x53
+  out[2] = 0x73
+  out[3] = 0xd0
+  out.writeUInt32BE(4 + 2 + messageId.length + fieldsEnd - from, 4)
+  out.writeUInt32BE(count, 8)
+  out[12] = 0xa1
+  out[13] = messageId.length
+  out.write(messageId, propertiesHeadBytes, 'latin1')
+  bytes.copy(out, propertiesHeadBytes + messageId.length, from)
+  return pack(out)
+}
 
 /**
  * The messages inside a transfer of format 0x80013700: each data section of the envelope is one encoded message.

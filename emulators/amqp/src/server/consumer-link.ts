@@ -81,7 +81,7 @@ export class ConsumerLink implements SessionHolder {
   }
 
   deliver(message: BrokeredMessage): void {
-    const payload = encodeDelivery(message)
+    const payload = encodeDelivery(message, this.#queue.contents.bareOf(message))
     const lockId = message.lock?.id
     this.#link.reserve()
     this.#journal.afterCommit(() => {

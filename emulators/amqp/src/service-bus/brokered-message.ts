@@ -24,9 +24,13 @@ export type BrokeredMessage = {
   priority: number
   annotations: Buffer
   annotationCount: number
-  bare: PackedBytes
+  /** Undefined while only the journal has it; see QueueContents.bareOf. */
+  bare: PackedBytes | undefined
+  bareBytes: number
   lock: MessageLock | undefined
 }
+
+export type LoadedMessage = BrokeredMessage & { bare: PackedBytes }
 
 export type MessageLock = {
   /** Unique in the namespace, also across restarts; see lock-token.ts. */

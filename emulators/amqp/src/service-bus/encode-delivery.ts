@@ -1,4 +1,5 @@
 import { encodeSymbol } from '../amqp/encode.ts'
+import type { PackedBytes } from '../amqp/packed-bytes.ts'
 import type { BrokeredMessage } from './brokered-message.ts'
 
 const keys = {
@@ -16,12 +17,12 @@ const fixedBytes = 256
  * The message as it goes over the wire: a fresh header, the sender's annotations joined with the broker's, and the bare
  * message untouched.
  */
-export const encodeDelivery = (message: BrokeredMessage): Buffer => {
+export const encodeDelivery = (message: BrokeredMessage, bare: PackedBytes): Buffer => {
   const source = message.deadLetterSource === undefined ? undefined : Buffer.from(message.deadLetterSource, 'utf8')
-  const out = Buffer.allocUnsafe(fixedBytes + (source?.length ?? 0) + message.annotations.length + message.bare.length)
+  const out = Buffer.allocUnsafe(fixedBytes + (source?.length ?? 0) + message.annotations.length + bare.length)
   let at = writeHeader(out, message)
   at = writeAnnotations(out, at, message, source)
-  at += out.write(message.bare, at, 'latin1')
+  at += out.write(bare, at, 'latin1')
   return out.subarray(0, at)
 }
 

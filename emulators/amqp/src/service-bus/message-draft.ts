@@ -1,5 +1,5 @@
 import type { ParsedMessage } from '../amqp/parse-message.ts'
-import type { BrokeredMessage } from './brokered-message.ts'
+import type { LoadedMessage } from './brokered-message.ts'
 
 /** A message without a place in an entity: as a sender gave it, or on its way from one entity to another. */
 export type MessageDraft = ParsedMessage & {
@@ -18,7 +18,7 @@ type Place = { rowId: number; sequenceNumber: number; now: number; defaultTtlMs:
 export const placeMessage = (
   draft: MessageDraft,
   { rowId, sequenceNumber, now, defaultTtlMs }: Place,
-): BrokeredMessage => {
+): LoadedMessage => {
   const scheduled = draft.scheduledAtMs !== undefined && draft.scheduledAtMs > now
   const ttlMs = Math.min(draft.ttlMs ?? Infinity, defaultTtlMs)
   const startsAtMs = scheduled ? (draft.scheduledAtMs ?? now) : now
@@ -40,12 +40,13 @@ export const placeMessage = (
     annotations: draft.annotations,
     annotationCount: draft.annotationCount,
     bare: draft.bare,
+    bareBytes: draft.bare.length,
     lock: undefined,
   }
 }
 
 /** A stored message on its way to another entity. */
-export const draftOf = (message: BrokeredMessage): MessageDraft => ({
+export const draftOf = (message: LoadedMessage): MessageDraft => ({
   durable: message.durable,
   priority: message.priority,
   ttlMs: message.ttlMs,

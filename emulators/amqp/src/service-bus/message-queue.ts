@@ -179,7 +179,7 @@ export class MessageQueue implements DispatchedQueue {
       return message
     })
     for (const message of messages) {
-      if (removes) this.contents.remove(message)
+      if (removes) this.contents.take(message)
       else this.#lock(message, owner)
     }
     return messages
@@ -217,7 +217,7 @@ export class MessageQueue implements DispatchedQueue {
 
   assign(message: BrokeredMessage, consumer: Consumer): void {
     this.accessedAtMs = this.now()
-    if (consumer.mode === 'receive-and-delete') this.contents.remove(message)
+    if (consumer.mode === 'receive-and-delete') this.contents.take(message)
     else this.#lock(message, consumer)
   }
 
@@ -303,14 +303,13 @@ export class MessageQueue implements DispatchedQueue {
   }
 
   #moveToDeadLetters(message: BrokeredMessage, cause: DeadLetterCause): void {
-    this.contents.remove(message)
-    const bare = changeApplicationProperties(message.bare, causeProperties(cause))
-    if (this.deadLetters !== undefined) this.deadLetters.#intake.adopt({ ...message, bare })
+    const bare = changeApplicationProperties(this.contents.take(message).bare, causeProperties(cause))
+    if (this.deadLetters !== undefined) this.deadLetters.#intake.adopt({ ...message, bare, bareBytes: bare.length })
   }
 
   #change(message: BrokeredMessage, changes: PropertyChanges | undefined): void {
     if (changes !== undefined && changes.size > 0)
-      this.contents.rewrite(message, changeApplicationProperties(message.bare, changes))
+      this.contents.rewrite(message, changeApplicationProperties(this.contents.bareOf(message), changes))
   }
 }
 

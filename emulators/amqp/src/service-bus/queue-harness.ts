@@ -11,7 +11,7 @@ import type { EntityProperties } from './entity-properties.ts'
 import type { SessionHolder } from './session-dispatcher.ts'
 
 /** A context for tests of the state machines: time stands still until the clock is moved. */
-export const testContext = (): { context: BrokerContext; clock: ManualClock } => {
+export const testContext = (changes: Partial<BrokerContext> = {}): { context: BrokerContext; clock: ManualClock } => {
   const clock = new ManualClock(1_000_000)
   let lastId = 0
   const context: BrokerContext = {
@@ -21,6 +21,7 @@ export const testContext = (): { context: BrokerContext; clock: ManualClock } =>
     memory: new MemoryRelease(),
     newLockId: () => ++lastId,
     newRowId: () => ++lastId,
+    ...changes,
   }
   return { context, clock }
 }

@@ -1,6 +1,6 @@
 import { BrokerError, notAllowed, quotaExceeded } from '../broker-error.ts'
 import type { BrokerContext } from '../broker-context.ts'
-import type { BrokeredMessage } from './brokered-message.ts'
+import type { BrokeredMessage, LoadedMessage } from './brokered-message.ts'
 import { DuplicateHistory } from './duplicate-history.ts'
 import type { EntityProperties } from './entity-properties.ts'
 import { draftOf, placeMessage, type MessageDraft, type Route } from './message-draft.ts'
@@ -49,19 +49,19 @@ export class QueueIntake {
     const { context, contents } = this.#parts
     const message = contents.get(scheduledNumber)
     if (message?.state !== 'scheduled') return
-    contents.remove(message)
+    const loaded = contents.take(message)
     const sequenceNumber = contents.nextSequenceNumber()
     if (this.route !== undefined) {
-      const draft = { ...draftOf(message), enqueuedSequenceNumber: 0, scheduledAtMs: message.scheduledAtMs }
+      const draft = { ...draftOf(loaded), enqueuedSequenceNumber: 0, scheduledAtMs: message.scheduledAtMs }
       this.route(draft, sequenceNumber)
       return
     }
     const place = { rowId: context.newRowId(), sequenceNumber, enqueuedAtMs: context.clock.now() }
-    this.#keep({ ...message, ...place, state: 'active' })
+    this.#keep({ ...loaded, ...place, state: 'active' })
   }
 
   /** A message from the entity this dead-letter queue belongs to. It keeps its sequence number. */
-  adopt(message: BrokeredMessage): void {
+  adopt(message: LoadedMessage): void {
     const { context, contents } = this.#parts
     contents.restoreSequence(message.sequenceNumber)
     if (this.route !== undefined && this.#forwarded(message, this.route)) return
@@ -73,7 +73,7 @@ export class QueueIntake {
   }
 
   // A dead letter that its target refuses stays where it is: it has nowhere else to go.
-  #forwarded(message: BrokeredMessage, route: Route): boolean {
+  #forwarded(message: LoadedMessage, route: Route): boolean {
     try {
       route({ ...draftOf(message), ttlMs: undefined }, message.sequenceNumber)
       return true
@@ -101,7 +101,7 @@ export class QueueIntake {
     return sequenceNumber
   }
 
-  #keep(message: BrokeredMessage): void {
+  #keep(message: LoadedMessage): void {
     const { contents, deadlines, makeReady } = this.#parts
     contents.insert(message)
     if (message.expiresAtMs < Infinity) deadlines.expires(message.expiresAtMs, message.sequenceNumber)

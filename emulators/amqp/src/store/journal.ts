@@ -1,5 +1,5 @@
 import type { PackedBytes } from '../amqp/packed-bytes.ts'
-import type { BrokeredMessage } from '../service-bus/brokered-message.ts'
+import type { BrokeredMessage, LoadedMessage } from '../service-bus/brokered-message.ts'
 
 /** An event as an Event Hubs partition keeps it. */
 export type StoredEvent = {
@@ -21,11 +21,13 @@ export type StoredSession = { entity: number; sessionId: string; state: Buffer }
 export interface Journal {
   /** A number for an entity's path that stays the same across restarts. */
   entityId(path: string): number
-  insertMessage(entity: number, message: BrokeredMessage): void
+  insertMessage(entity: number, message: LoadedMessage): void
   /** Everything of a message but its bytes: state, delivery count, lock, expiry. */
   updateMessage(message: BrokeredMessage): void
-  /** The message including its bytes. */
-  replaceMessage(message: BrokeredMessage): void
+  /** The message with new bytes. */
+  replaceMessage(message: BrokeredMessage, bare: PackedBytes): void
+  /** The bytes of a message that was inserted and not removed, committed or not. Undefined when the journal keeps nothing. */
+  readonly readBare: ((rowId: number) => PackedBytes) | undefined
   removeMessage(rowId: number): void
   saveSequence(entity: number, lastSequenceNumber: number): void
   saveSessionState(entity: number, sessionId: string, state: Buffer | undefined): void

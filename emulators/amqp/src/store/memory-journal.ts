@@ -14,6 +14,7 @@ export const memoryJournal = (): Journal => {
     insertMessage: nothing,
     updateMessage: nothing,
     replaceMessage: nothing,
+    readBare: undefined,
     removeMessage: nothing,
     saveSequence: nothing,
     saveSessionState: nothing,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { unpack } from '../amqp/packed-bytes.ts'
 import type { Journal, RestoreVisitor } from './journal.ts'
-import { eventColumns, eventOfRow, messageColumns, messageOfRow } from './sqlite-rows.ts'
+import { bareOfRow, eventColumns, eventOfRow, messageColumns, messageOfRow } from './sqlite-rows.ts'
 import { prepareSchema } from './sqlite-schema.ts'
 
 const sql = {
@@ -13,6 +13,7 @@ const sql = {
   updateMessage: 'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ? WHERE id = ?',
   replaceMessage:
     'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ?, bare = ? WHERE id = ?',
+  readBare: 'SELECT bare FROM messages WHERE id = ?',
   removeMessage: 'DELETE FROM messages WHERE id = ?',
   saveSequence: 'INSERT INTO sequences VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET last = excluded.last',
   saveSession: 'INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (entity, id) DO UPDATE SET state = excluded.state',
@@ -78,16 +79,19 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
         message.rowId,
       )
     },
-    replaceMessage(message) {
+    replaceMessage(message, bare) {
       begin()
       run.replaceMessage.run(
         message.state,
         message.deliveryCount,
         message.lock?.id ?? null,
         message.lock?.lockedUntilMs ?? null,
-        unpack(message.bare),
+        unpack(bare),
         message.rowId,
       )
+    },
+    readBare(rowId) {
+      return bareOfRow(run.readBare.get(rowId))
     },
     removeMessage(rowId) {
       begin()

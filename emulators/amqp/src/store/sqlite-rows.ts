@@ -1,6 +1,6 @@
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
-import { pack, unpack } from '../amqp/packed-bytes.ts'
-import type { BrokeredMessage, MessageState } from '../service-bus/brokered-message.ts'
+import { pack, unpack, type PackedBytes } from '../amqp/packed-bytes.ts'
+import type { LoadedMessage, MessageState } from '../service-bus/brokered-message.ts'
 import type { StoredEvent } from './journal.ts'
 
 type Row = Record<string, SQLOutputValue>
@@ -13,7 +13,7 @@ const optional = (value: SQLOutputValue | undefined): number | undefined =>
   value === null || value === undefined ? undefined : Number(value)
 
 /** The values of a message in the order of the table's columns. */
-export const messageColumns = (entity: number, message: BrokeredMessage): SQLInputValue[] => [
+export const messageColumns = (entity: number, message: LoadedMessage): SQLInputValue[] => [
   message.rowId,
   entity,
   message.sequenceNumber,
@@ -36,7 +36,13 @@ export const messageColumns = (entity: number, message: BrokeredMessage): SQLInp
   unpack(message.bare),
 ]
 
-export const messageOfRow = (row: Row): BrokeredMessage => ({
+/** @throws Error when there is no such row */
+export const bareOfRow = (row: Row | undefined): PackedBytes => {
+  if (row === undefined) throw new Error('the message is not in the journal')
+  return pack(bytes(row['bare']))
+}
+
+export const messageOfRow = (row: Row): LoadedMessage => ({
   rowId: number(row['id']),
   sequenceNumber: number(row['sequence']),
   enqueuedSequenceNumber: number(row['enqueued_sequence']),
@@ -54,6 +60,7 @@ export const messageOfRow = (row: Row): BrokeredMessage => ({
   annotations: bytes(row['annotations']),
   annotationCount: number(row['annotation_count']),
   bare: pack(bytes(row['bare'])),
+  bareBytes: bytes(row['bare']).length,
   lock:
     row['lock_id'] === null
       ? undefined

@@ -4,6 +4,7 @@ const version = 1
 
 // Rows are written as columns rather than as one encoded blob, so that a lock or a delivery count changes without
 // writing the message's bytes again.
+// Events are a rowid table: without one, a row of more than a quarter of a page would get an overflow page of its own.
 const schema = `
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS entities (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE) STRICT;
@@ -23,7 +24,7 @@ const schema = `
     partition INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL, enqueued_at INTEGER NOT NULL,
     partition_key TEXT, annotation_count INTEGER NOT NULL, annotations BLOB NOT NULL, bare BLOB NOT NULL,
     PRIMARY KEY (partition, sequence)
-  ) STRICT, WITHOUT ROWID;
+  ) STRICT;
 `
 
 /**

@@ -28,7 +28,7 @@ export const peekMessages = (queue: MessageQueue, request: ManagementRequest): M
     Math.min(count, mostPeeked),
     typeof sessionId === 'string' ? sessionId : undefined,
   )) {
-    const message = encodeDelivery({ ...found, lock: undefined })
+    const message = encodeDelivery({ ...found, lock: undefined }, queue.contents.bareOf(found))
     bytes += message.length
     if (messages.length > 0 && bytes > mostPeekedBytes) break
     messages.push({ message })
@@ -61,7 +61,7 @@ export const cancelScheduled = (queue: MessageQueue, request: ManagementRequest)
 export const receiveBySequenceNumber = (queue: MessageQueue, request: ManagementRequest): ManagementResponse => {
   const removes = Number(request.field('receiver-settle-mode') ?? 0) === 0
   const messages = queue.receiveDeferred(sequenceNumbers(request), undefined, removes).map((message) => ({
-    message: encodeDelivery(message),
+    message: encodeDelivery(message, queue.contents.bareOf(message)),
     ...(message.lock === undefined || removes ? {} : { 'lock-token': amqpTypes.wrap_uuid(lockToken(message.lock.id)) }),
   }))
   return { status: 200, body: { messages } }
