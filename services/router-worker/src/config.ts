@@ -1,4 +1,4 @@
-import { commonEnv } from '@sluice/service-kit'
+import { commonEnv, oneOf } from '@sluice/service-kit'
 import { z } from 'zod'
 
 /** The environment of a router worker. */
@@ -17,3 +17,5 @@ export const configSchema = z
     path: ['LEASE_MS'],
     message: 'must be at least twice BEAT_MS: an owner would lose its row between two beats',
   })
+  .check(oneOf('SERVICE_BUS_CONNECTION_STRING', 'SERVICE_BUS_NAMESPACE'))
+  .check(oneOf('AZURE_STORAGE_CONNECTION_STRING', 'AZURE_STORAGE_ACCOUNT_URL'))
