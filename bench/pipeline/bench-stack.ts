@@ -44,7 +44,7 @@ export async function startBenchStack(durable: boolean): Promise<LocalStack> {
 
 interface Config {
   deployments: { quota: object }[]
-  lanes: Record<string, { slots: number }>
+  slots: number
 }
 
 function unboundConfig(): Config {
@@ -52,7 +52,7 @@ function unboundConfig(): Config {
   for (const deployment of config.deployments) {
     deployment.quota = { tokens_per_minute: 1_000_000_000, requests_per_minute: 100_000_000 }
   }
-  for (const lane of Object.values(config.lanes)) lane.slots = concurrency
+  config.slots = concurrency * 4
   return config
 }
 

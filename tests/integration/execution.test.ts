@@ -1,5 +1,5 @@
 import { type Admission, assumeIdle, createAdmission } from '@sluice/admission'
-import type { Deployment, RequestBody } from '@sluice/contracts'
+import { type Deployment, type RequestBody, routingConfigSchema } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { createExecution, type Execution, type Outcome, type RunInput } from '@sluice/execution'
 import { createModels, type Models } from '@sluice/models'
@@ -48,7 +48,7 @@ function start(change: (deployment: Deployment) => Deployment = (deployment) => 
     at('mini', 'eastus2', { tier: 'medium', price: { input: 0.4, output: 1.6 } }),
     at('big', 'swedencentral', { tier: 'large', price: { input: 2, output: 8 } }),
   ]
-  const config = { routing: { thresholds: { medium: 0.2, large: 0.5 } }, deployments }
+  const config = { routing: routingConfigSchema.parse({ thresholds: { medium: 0.2, large: 0.5 } }), deployments }
   const logger = createLogger({ service: 'test', destination: { write: (line) => void lines.push(line) } })
   metrics = createMetrics('test')
   admission = createAdmission({ redis: redis.client, clock: systemClock, logger })

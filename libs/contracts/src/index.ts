@@ -1,3 +1,5 @@
+export { type BatchConfig } from './batch-config.ts'
+export { type BatchEvent, batchEventSchema, type BatchObject } from './batch-event.ts'
 export { type BatchSubmission, batchSubmissionSchema } from './batch-submission.ts'
 export { isTerminal, resultEvent, type ResultEvent, resultEventSchema } from './cloud-event.ts'
 export { checkLine, decodeLine, invalidLine, paramOf, salvageLine } from './decode-line.ts'
@@ -5,7 +7,12 @@ export { checkDeliverTargets } from './delivery-policy.ts'
 export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
 export { jsonSchemas } from './json-schemas.ts'
 export { tenantOnLane } from './lane-policy.ts'
-export { type Deployment, type Lane, type PlatformConfig, platformConfigSchema } from './platform-config.ts'
+export type { AccessConfig } from './access-config.ts'
+export type { Capability, Deployment, DeploymentUrl, Price } from './deployment-config.ts'
+export type { Lane } from './lane-config.ts'
+export { type PlatformConfig, platformConfigSchema } from './platform-config.ts'
+export { type CacheConfig, routingConfigSchema } from './routing-config.ts'
+export type { Budget, Limits, TenantConfig, Thresholds } from './tenant-config.ts'
 export {
   type BodyRef,
   type DeliverTarget,

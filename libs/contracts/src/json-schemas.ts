@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { batchEventSchema } from './batch-event.ts'
 import { batchSubmissionSchema } from './batch-submission.ts'
 import { resultEventSchema } from './cloud-event.ts'
 import { platformConfigSchema } from './platform-config.ts'
@@ -15,6 +16,7 @@ export function jsonSchemas(): Record<string, object> {
     'request-line': schema(requestLineSchema, 'input', 'Sluice request line'),
     'result-line': schema(resultLineSchema, 'output', 'Sluice result line'),
     'result-event': schema(resultEventSchema, 'output', 'Sluice result event (CloudEvents 1.0)'),
+    'batch-event': schema(batchEventSchema, 'output', 'Sluice batch event (CloudEvents 1.0)'),
     'batch-submission': schema(batchSubmissionSchema, 'input', 'Sluice batch submission'),
     'platform-config': schema(platformConfigSchema, 'input', 'config/sluice.yaml'),
   }

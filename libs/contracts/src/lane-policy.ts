@@ -1,5 +1,5 @@
 import { AppError } from '@sluice/errors'
-import type { Lane } from './platform-config.ts'
+import type { Lane } from './lane-config.ts'
 import { tenantSchema } from './request-line.ts'
 
 /**

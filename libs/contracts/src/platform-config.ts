@@ -1,83 +1,41 @@
 import { z } from 'zod'
-import { priorities, tenantSchema, tierNames } from './request-line.ts'
-
-/** US dollars per million tokens. */
-const priceSchema = z.strictObject({
-  input: z.number().nonnegative(),
-  cached: z.number().nonnegative().optional(),
-  output: z.number().nonnegative(),
-})
-
-const deploymentSchema = z.strictObject({
-  name: z
-    .string()
-    .min(1)
-    .describe('unique in Sluice; the deployment name sent to Azure unless `azure_name` says another'),
-  azure_name: z.string().optional(),
-  tier: z.enum(tierNames).optional().describe('absent: reachable by name only (embeddings, audio)'),
-  model: z.string().min(1),
-  region: z.string().min(1),
-  kind: z.enum(['ptu', 'standard', 'spot', 'model-router']).default('standard'),
-  endpoint: z.string().describe('base URL ending in /openai/v1; ${VAR} is taken from the environment'),
-  api_key: z.string().describe('${VAR} is taken from the environment'),
-  urls: z.array(z.string()).default(['/v1/chat/completions', '/v1/responses']),
-  quota: z.strictObject({
-    tokens_per_minute: z.int().positive(),
-    requests_per_minute: z.int().positive(),
-  }),
-  context_tokens: z.int().positive().default(128_000),
-  timeout_ms: z.int().positive().default(120_000),
-  price: priceSchema,
-})
-/** One model deployment in one region, with its quota and price. */
-export type Deployment = z.infer<typeof deploymentSchema>
-
-const laneSchema = z.strictObject({
-  priority: z.enum(priorities).optional().describe('the priority of a line that names none'),
-  tenants: z.union([z.literal('*'), z.array(tenantSchema).min(1)]).describe('who may use the lane'),
-  default_tenant: tenantSchema.optional().describe('the tenant of a line that names none'),
-  slots: z.int().positive().max(1000).describe('requests in flight in one worker'),
-})
-/** One queue of requests. */
-export type Lane = z.infer<typeof laneSchema>
-
-const tenantConfigSchema = z.strictObject({
-  webhooks: z
-    .strictObject({
-      secrets: z
-        .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'a Standard Webhooks secret: whsec_ and base64'))
-        .max(2)
-        .default([])
-        .describe('signing secrets, the newest first; two while one is being rotated'),
-      allow_hosts: z.array(z.string()).default([]).describe('hosts that may be private or plain http: local receivers'),
-    })
-    .prefault({}),
-  reply_queues: z.array(z.string()).default([]),
-})
+import { accessConfigSchema } from './access-config.ts'
+import { batchConfigSchema } from './batch-config.ts'
+import { deploymentSchema, priceSchema } from './deployment-config.ts'
+import { laneSchema } from './lane-config.ts'
+import { cacheConfigSchema, routingConfigSchema } from './routing-config.ts'
+import { tenantSchema } from './request-line.ts'
+import { tenantConfigSchema } from './tenant-config.ts'
 
 export const platformConfigSchema = z
   .strictObject({
     version: z.literal(1),
-    routing: z.strictObject({
-      thresholds: z
-        .strictObject({ medium: z.number().min(0).max(1), large: z.number().min(0).max(1) })
-        .describe('scores from which a tier is chosen'),
-    }),
+    routing: routingConfigSchema,
+    cache: cacheConfigSchema.prefault({}),
     deployments: z.array(deploymentSchema).min(1),
+    prices: z.record(z.string(), priceSchema).default({}).describe('by model, for what a model-router chose'),
+    slots: z.int().positive().max(2000).default(64).describe('requests in flight in one worker'),
     lanes: z.record(z.string(), laneSchema),
     batches: laneSchema.pick({ tenants: true, default_tenant: true }).describe('who may use queue `batches`'),
+    batch: batchConfigSchema.prefault({}),
+    access: accessConfigSchema.prefault({}),
     tenants: z.record(tenantSchema, tenantConfigSchema).default({}),
   })
   .check((context) => {
-    const { deployments, routing, lanes, tenants } = context.value
+    const { deployments, lanes, tenants, routing } = context.value
     const complain = (path: (string | number)[], message: string) =>
       context.issues.push({ code: 'custom', input: context.value, path, message })
     const names = deployments.map((d) => d.name)
     const twice = names.findIndex((name, index) => names.indexOf(name) !== index)
     if (twice >= 0) complain(['deployments', twice, 'name'], `${names[twice]} is there twice`)
-    if (routing.thresholds.medium > routing.thresholds.large) {
-      complain(['routing', 'thresholds'], 'medium must not be above large')
+    const known = new Set([...names, ...deployments.map((d) => d.model)])
+    for (const [alias, targets] of Object.entries(routing.aliases)) {
+      const missing = [targets].flat().find((target) => !known.has(target))
+      if (missing !== undefined)
+        complain(['routing', 'aliases', alias], `${missing} is neither a model nor a deployment's name`)
     }
+    const shares = Object.values(lanes).reduce((sum, { share }) => sum + share, 0)
+    if (shares > 1.000_001) complain(['lanes'], `the shares of all lanes add up to ${shares.toFixed(2)}, more than 1`)
     for (const [tenant, config] of Object.entries(tenants)) {
       const lane = config.reply_queues.find((queue) => queue in lanes)
       if (lane !== undefined)

@@ -18,7 +18,7 @@ const input = {
       price: { input: 1, output: 1 },
     },
   ],
-  lanes: { 'requests-standard': { priority: 'standard', tenants: ['contoso'], slots: 1 } },
+  lanes: { 'requests-standard': { priority: 'standard', tenants: ['contoso'], share: 1 } },
   batches: { tenants: '*' },
   tenants: {
     contoso: {
@@ -68,7 +68,7 @@ test('a lane decides whom it serves', () => {
 test('a configuration that contradicts itself is refused with the place', () => {
   const problems = (change: object) =>
     platformConfigSchema.safeParse({ ...input, ...change }).error?.issues.map(({ path }) => path.join('.'))
-  expect(problems({ routing: { thresholds: { medium: 0.8, large: 0.7 } } })).toEqual(['routing.thresholds'])
+  expect(problems({ routing: { thresholds: { medium: 0.8, large: 0.7 } } })).toEqual(['routing.thresholds.medium'])
   expect(problems({ deployments: [...input.deployments, ...input.deployments] })).toEqual(['deployments.1.name'])
   expect(problems({ tenants: { contoso: { reply_queues: ['requests-standard'] } } })).toEqual([
     'tenants.contoso.reply_queues',

@@ -37,6 +37,7 @@ export const errorCodes = {
   unsupported_media_type: code('reject', 415, 'invalid_request_error'),
   rate_limited: code('retry', 429, 'rate_limit_error'),
   no_capacity: code('retry', 429, 'rate_limit_error'),
+  budget_exceeded: code('retry', 429, 'insufficient_quota'),
   no_route: code('fail', 400, 'invalid_request_error'),
   cost_limit: code('fail', 400, 'invalid_request_error'),
   deadline_exceeded: code('fail', 504, 'timeout_error'),

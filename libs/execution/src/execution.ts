@@ -1,5 +1,5 @@
 import { type Admission, estimateTokens, type Grant, type Quota } from '@sluice/admission'
-import type { Deployment, PlatformConfig, Usage } from '@sluice/contracts'
+import type { Deployment, LineUrl, PlatformConfig, Usage } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { costUsd, type ModelAnswer, type Models, upstreamStatus } from '@sluice/models'
 import { type Clock, fullJitter } from '@sluice/resilience'
@@ -35,7 +35,7 @@ export function createExecution(options: ExecutionOptions): Execution {
   const quotas = new Map(config.deployments.map((deployment) => [deployment.name, quotaOf(deployment)]))
   const large = config.deployments.filter((deployment) => deployment.tier === 'large')
 
-  const alwaysLargeUsd = (usage: Usage, url: string, otherwise: number): number => {
+  const alwaysLargeUsd = (usage: Usage, url: LineUrl, otherwise: number): number => {
     const costs = large.filter(({ urls }) => urls.includes(url)).map(({ price }) => costUsd(price, usage))
     return costs.length === 0 ? otherwise : Math.min(...costs)
   }

@@ -1,4 +1,4 @@
-import { platformConfigSchema, type RequestBody, type SluiceOptions } from '@sluice/contracts'
+import { platformConfigSchema, type RequestBody, type SluiceOptions, routingConfigSchema } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { describe, expect, it } from 'vitest'
 import { decide } from './decide.ts'
@@ -15,7 +15,7 @@ const deployment = (name: string, more: object = {}) => ({
 })
 
 const config = {
-  routing: { thresholds: { medium: 0.2, large: 0.5 } },
+  routing: routingConfigSchema.parse({ thresholds: { medium: 0.2, large: 0.5 } }),
   deployments: platformConfigSchema.shape.deployments.parse([
     deployment('nano-sdc', { tier: 'small', context_tokens: 16_000 }),
     deployment('mini-sdc', { tier: 'medium' }),

@@ -22,7 +22,7 @@ function load(text: string, env: Record<string, string> = {}) {
 const yaml = (deployment: string) => `
 version: 1
 routing: { thresholds: { medium: 0.3, large: 0.7 } }
-lanes: { requests-standard: { tenants: "*", slots: 8 } }
+lanes: { requests-standard: { tenants: "*", share: 0.5 } }
 batches: { tenants: "*" }
 deployments:
   - name: small-1
@@ -65,10 +65,10 @@ test.each(['${BASE', '${}', '${B-A}', '${1A}'])('the malformed reference %s is r
 })
 
 test('what the schema refuses is named with file and place', () => {
-  const { problems } = load(endpoint('http://x').replace('slots: 8', 'slots: 0').replace('version: 1', 'version: 2'))
+  const { problems } = load(endpoint('http://x').replace('share: 0.5', 'share: 0').replace('version: 1', 'version: 2'))
   expect(problems).toEqual([
     expect.stringMatching(/^FILE: version: /),
-    expect.stringMatching(/^FILE: lanes\.requests-standard\.slots: /),
+    expect.stringMatching(/^FILE: lanes\.requests-standard\.share: /),
   ])
 })
 

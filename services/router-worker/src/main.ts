@@ -68,11 +68,11 @@ await runService({
       logger,
       metrics,
     }
-    const loops = Object.entries(platform.lanes).map(([name, lane]) =>
+    const loops = Object.entries(platform.lanes).filter(([, lane]) => !lane.sessions).map(([name, lane]) =>
       receiveLoop({
         serviceBus,
         queue: name,
-        pool: new SlotPool(lane.slots),
+        pool: new SlotPool(Math.max(1, Math.round(platform.slots * lane.share))),
         handle: handleRequest(handlerDeps, { name, lane, config: platform }),
         handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
         logger,
