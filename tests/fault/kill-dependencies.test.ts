@@ -17,7 +17,28 @@ afterAll(async () => {
   await stack.stop()
 }, 60_000)
 
+/** The model takes its time, so that there is a middle in which to kill. */
+async function slowModel(): Promise<void> {
+  await fetch(`${stack.controls.openai}/faults`, { method: 'DELETE' })
+  const answer = await fetch(`${stack.controls.openai}/faults`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ type: 'delay', ms: 400 }),
+  })
+  expect(answer.ok).toBe(true)
+}
+
+/** SIGKILL; resolves when the process has been started again, so that the next test finds it there. */
+async function killAndAwaitRestart(name: string): Promise<void> {
+  const child = stack.processes.get(name)
+  const killed = child?.pid
+  child?.kill()
+  await eventually(() => (child?.pid === undefined || child.pid === killed ? undefined : true), `${name} started again`)
+  await child?.whenReady()
+}
+
 test.each(['amqp', 'cosmos', 'redis', 'openai'])('%s is killed in the middle and comes back', async (name) => {
+  await slowModel()
   const client = new ServiceBusClient(stack.env.SERVICE_BUS_CONNECTION_STRING ?? '')
   const lines = Array.from({ length: count }, (_, n) => ({
     body: chatLine(`${name}-${n}`, `What is ${n} minus 1?`, { deliver: [{ type: 'webhook', url: inbox.url }] }),
@@ -25,12 +46,14 @@ test.each(['amqp', 'cosmos', 'redis', 'openai'])('%s is killed in the middle and
   await client.createSender('requests-standard').sendMessages(lines)
   await client.close()
   await eventually(() => (inbox.of(`${name}-0`).length > 0 ? true : undefined), 'the first answer')
-  stack.processes.get(name)?.kill()
+  expect(lines.some(({ body }) => inbox.of(body.custom_id).length === 0)).toBe(true)
+  const restarted = killAndAwaitRestart(name)
   await eventually(
     () => (lines.every(({ body }) => inbox.of(body.custom_id).length > 0) ? true : undefined),
     `all answers although ${name} was killed`,
     120_000,
   )
+  await restarted
   for (const { body } of lines) {
     expect(new Set(inbox.of(body.custom_id).map(({ webhookId }) => webhookId)).size).toBe(1)
     expect(inbox.of(body.custom_id)[0]?.event.type).toBe('sluice.request.succeeded')
