@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { batchCommand } from './batch/batch-command.ts'
 import { calibrate } from './calibrate.ts'
 import { UsageError } from './usage-error.ts'
 import { score } from './score.ts'
@@ -13,9 +14,18 @@ const usage = `usage: sluice COMMAND [OPTIONS]
              Thresholds for config/sluice.yaml from prompts of your own. A line: "score", or "messages", with
              "tier" (the lowest tier that answers well) or "ok" ({ "small": false, "medium": true, "large": true }).
              --quality: least share of prompts to serve well; --prices: a call to the small, medium and large tier.
+
+  batch      submit FILE [--deadline 6h] [--watch] [--sticky] [--webhook URL] [--per-line-events]
+                    [--endpoint /v1/chat/completions] [--idempotency-key KEY]
+             status BATCH [--watch] [--json]
+             cancel BATCH
+             list [--limit 20]
+             download BATCH [--out FILE] [--errors]     goes on where an earlier call stopped
+             Everywhere: --url and --key, or SLUICE_URL and SLUICE_API_KEY, or the local stack of this directory.
 `
 
 const commands: Record<string, (args: string[]) => Promise<void>> = {
+  batch: (args) => batchCommand(args, process.env),
   score: (args) => score(parseArgs({ args, options: { in: { type: 'string' }, out: { type: 'string' } } }).values),
   calibrate: (args) =>
     calibrate(

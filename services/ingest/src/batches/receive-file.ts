@@ -1,0 +1,73 @@
+import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy'
+import { AppError } from '@sluice/errors'
+import type { FastifyRequest } from 'fastify'
+import type { Readable } from 'node:stream'
+
+/** The file of a multipart body while it arrives. */
+export interface IncomingFile {
+  filename: string
+  content: Readable
+  /** Fields so far; the others follow the file. */
+  fields: ReadonlyMap<string, string>
+}
+
+const limits = { files: 1, fields: 16, parts: 20, fieldSize: 16 * 1024, fieldNameSize: 100, headerPairs: 20 }
+
+/**
+ * Reads a multipart body with one file as it arrives: `use` gets the file as a stream, and nothing of it is kept here.
+ * @returns what `use` made of it, and every field, also those behind the file
+ * @throws AppError `unsupported_media_type`, `invalid_line` for what is no such body, or what `use` throws
+ */
+export async function receiveFile<T>(
+  request: FastifyRequest,
+  use: (file: IncomingFile) => Promise<T>,
+): Promise<{ used: T; fields: ReadonlyMap<string, string> }> {
+  const fields = new Map<string, string>()
+  const parser = parserOf(request)
+  let using: Promise<T> | undefined
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const invalid = (message: string) => reject(new AppError('invalid_line', message, { param: 'file' }))
+      parser.on('field', (name, value, _nameTruncated, valueTruncated) => {
+        if (valueTruncated) return invalid(`${name}: the field is too long`)
+        return void fields.set(name, value)
+      })
+      parser.on('file', (name, content, filename) => {
+        if (name !== 'file') {
+          content.resume()
+          return invalid(`the file must be in the field "file", not ${JSON.stringify(name.slice(0, 64))}`)
+        }
+        content.on('error', () => {})
+        using = use({ filename: filename === '' ? 'file.jsonl' : filename.slice(0, 255), content, fields })
+        using.catch(reject)
+        return undefined
+      })
+      parser.on('filesLimit', () => invalid('one file at a time'))
+      parser.on('partsLimit', () => invalid('too many parts'))
+      parser.on('fieldsLimit', () => invalid('too many fields'))
+      parser.on('error', () => invalid('the multipart body is malformed'))
+      parser.on('finish', resolve)
+      request.raw.once('aborted', () => invalid('the body ended early'))
+      request.raw.pipe(parser)
+    })
+  } catch (error) {
+    request.raw.unpipe(parser)
+    parser.destroy()
+    await using?.catch(() => {})
+    throw error
+  }
+  if (using === undefined) throw new AppError('invalid_line', 'file: required', { param: 'file' })
+  return { used: await using, fields }
+}
+
+function parserOf(request: FastifyRequest): BusboyInstance {
+  const type = request.headers['content-type'] ?? ''
+  if (!/^multipart\/form-data\s*;/i.test(type)) {
+    throw new AppError('unsupported_media_type', 'Send multipart/form-data.', { param: 'Content-Type' })
+  }
+  try {
+    return new Busboy({ headers: request.headers as BusboyHeaders, limits })
+  } catch (cause) {
+    throw new AppError('invalid_line', 'Content-Type: a boundary is missing', { param: 'Content-Type', cause })
+  }
+}
