@@ -13,7 +13,7 @@ export function twinConfig(platform: PlatformConfig, apiKey: string): object {
     const name = /\/r\/([^/]+)\//.exec(deployment.endpoint)?.[1]
     if (name === undefined) continue
     const resource = resources.get(name) ?? { name, region: deployment.region, keys: [apiKey], deployments: [] }
-    resource.deployments.push(twinDeployment(deployment))
+    resource.deployments.push(twinDeployment(deployment), ...batchDeployments(deployment))
     resources.set(name, resource)
   }
   return { resources: [...resources.values()] }
@@ -30,6 +30,20 @@ const twinDeployment = (deployment: Deployment) => ({
   context_tokens: deployment.context_tokens,
   capabilities: ['tools', 'json_schema', 'logprobs', 'vision'],
 })
+
+/** A deployment for Batch jobs stands beside the online one. */
+function batchDeployments({ batch, model, tier }: Deployment): object[] {
+  if (batch?.azure_name === undefined) return []
+  return [
+    {
+      name: batch.azure_name,
+      model,
+      kind: 'batch',
+      ability: tier === undefined ? 1 : ability[tier],
+      enqueued_tokens: batch.enqueued_tokens,
+    },
+  ]
+}
 
 /**
  * The platform configuration with every deployment pointing at one real Azure OpenAI endpoint.
