@@ -8,6 +8,7 @@ import { createLogger, createMetrics, type Metrics } from '@sluice/telemetry'
 import OpenAI from 'openai'
 import { OpenAIRealtimeWS } from 'openai/realtime/ws'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Caller } from '../../services/ingest/src/authenticate.ts'
 import { issueClientSecret } from '../../services/ingest/src/realtime/client-secrets.ts'
 import { createEphemeralTokens } from '../../services/ingest/src/realtime/ephemeral-tokens.ts'
 import { openRealtimeDoor, type RealtimeDoor } from '../../services/ingest/src/realtime/realtime-door.ts'
@@ -32,6 +33,7 @@ let sockets: WebSocket[]
 let logs: string[]
 let tokens: ReturnType<typeof createEphemeralTokens>
 
+const caller: Caller = { tenant: 'contoso', scopes: ['submit'], platform: false, principal: 'key_1', limits: {} }
 const apiKeyOf = ({ api_key }: Deployment) => api_key ?? ''
 
 beforeEach(async () => {
@@ -101,7 +103,7 @@ async function start(options: { idleMs?: number; modelWaitMs?: number; access?: 
     authenticate: async ({ headers }) => {
       const key = /^Bearer (.*)$/.exec(headers.authorization ?? '')?.[1] ?? headers['api-key']
       if (key !== apiKey) throw new AppError('unauthorized', 'Incorrect API key provided.')
-      return { tenant: 'contoso', scopes: ['submit'], platform: false }
+      return caller
     },
     sharesOf: () => [],
     clock: systemClock,
@@ -284,7 +286,7 @@ test('a deployment that is away is passed over before the session opens', async 
 test('an ephemeral token opens a session of its tenant on the deployment that issued it', async () => {
   const secret = await issueClientSecret(
     { config, tokens, apiKeyOf },
-    { tenant: 'contoso' },
+    caller,
     {
       session: { type: 'realtime', model: 'gpt-realtime-mini', instructions: 'Prepared.' },
     },

@@ -3,7 +3,7 @@ import { type Batch, type BatchApi, isOver } from './batch-api.ts'
 import { progressLine, watchStart } from './progress-line.ts'
 
 const firstPauseMs = 500
-const longestPauseMs = 10_000
+const longestPauseMs = 5_000
 
 /**
  * Shows a batch until it is over: one line that changes on a terminal, a line a change elsewhere.
@@ -19,7 +19,7 @@ export async function watchBatch(api: BatchApi, id: string, to: NodeJS.WriteStre
     if (to.isTTY) to.write(`\r\u001B[K${line}`)
     else if (line !== shown) to.write(`${line}\n`)
     // While something happens it is worth looking often.
-    pauseMs = line === shown ? Math.min(pauseMs * 1.5, longestPauseMs) : firstPauseMs
+    pauseMs = line === shown ? Math.min(pauseMs * 1.25, longestPauseMs) : firstPauseMs
     shown = line
     if (isOver(batch)) break
     await pause(pauseMs)

@@ -1,74 +1,100 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { tenantSchema } from '@sluice/contracts'
+import { timingSafeEqual } from 'node:crypto'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
 import type { RowStore } from '@sluice/storage'
-import { z } from 'zod'
+import type { Redis } from 'ioredis'
+import type { Caller } from './authenticate.ts'
+import { identify, type KeyRow, keyRowSchema } from './key-row.ts'
 
-const scopes = ['submit', 'read', 'admin'] as const
-export type Scope = (typeof scopes)[number]
-
-const keyRow = z.object({
-  id: z.string(),
-  tenant: tenantSchema,
-  hash: z.string(),
-  scopes: z.array(z.enum(scopes)),
-  disabled: z.boolean().optional(),
-})
-
-/** A key in the container `keys`. */
-export type KeyRow = z.infer<typeof keyRow>
-
-/** Who calls, as a valid key says. */
-export interface Caller {
-  tenant: string
-  scopes: readonly Scope[]
-}
-
-/** How long a key's row is believed before it is read again: a disabled key works for this long at most. */
-const cacheMs = 30_000
+/** How long a row is believed when nobody says that it changed: Redis may be away. */
+const cacheMs = 10_000
+/** A key that was just made elsewhere works after this long at the latest. */
+const unknownMs = 2_000
 const cacheSize = 10_000
+const channel = 'sluice:keys'
 
 export interface ApiKeys {
   /** @throws AppError `unauthorized`, or `storage_unavailable` when the keys cannot be read. */
   caller(key: string): Promise<Caller>
-  /** Stores a key, hashed; the same key again is the same row. */
-  store(key: string, tenant: string, granted: readonly Scope[]): Promise<void>
+  /** Forgets a row here and in every other ingest, because it changed. Never rejects. */
+  changed(id: string): Promise<void>
 }
 
-const digest = (key: string): Buffer => createHash('sha256').update(key).digest()
+export interface ApiKeysOptions {
+  rows: RowStore<KeyRow>
+  /** Carries the word that a key changed; the second one is used up by listening. */
+  redis: { client: Redis; forSubscriptions(): Redis }
+  clock: Clock
+}
 
 /**
  * API keys in Cosmos. A row is found by a prefix of the key's SHA-256 and believed only when the whole hash agrees,
- * compared in constant time; the key itself is stored nowhere.
+ * compared in constant time.
  */
-export function createApiKeys(keys: RowStore<KeyRow>, clock: Clock): ApiKeys {
-  const cache = new Map<string, { row: KeyRow | undefined; until: number }>()
+export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
+  // Apart, so that somebody who guesses keys does not push out the ones that are used.
+  const known = new Map<string, { row: KeyRow; until: number }>()
+  const unknown = new Map<string, number>()
+  /** Counts changes: a read that was under way when one came is not remembered. */
+  let changes = 0
 
-  async function row(id: string): Promise<KeyRow | undefined> {
-    const known = cache.get(id)
-    if (known !== undefined && known.until > clock.monotonic()) return known.row
-    const stored = await keys.read(id, [id])
-    const found = stored === undefined ? undefined : keyRow.parse(stored)
-    if (cache.size >= cacheSize) cache.delete(cache.keys().next().value ?? '')
-    cache.set(id, { row: found, until: clock.monotonic() + cacheMs })
-    return found
+  const forget = (id: string) => {
+    changes++
+    known.delete(id)
+    unknown.delete(id)
+  }
+  const listener = redis.forSubscriptions()
+  listener.on('message', (_, id: string) => forget(id))
+  // What was said while the connection was away is lost.
+  listener.on('ready', () => {
+    changes++
+    known.clear()
+    unknown.clear()
+  })
+  void listener.subscribe(channel).catch(() => undefined)
+
+  const remember = <V>(map: Map<string, V>, id: string, value: V) => {
+    if (map.size >= cacheSize) map.delete(map.keys().next().value ?? '')
+    map.set(id, value)
+  }
+
+  async function rowOf(id: string): Promise<KeyRow | undefined> {
+    const now = clock.monotonic()
+    const cached = known.get(id)
+    if (cached !== undefined && cached.until > now) return cached.row
+    if ((unknown.get(id) ?? 0) > now) return undefined
+    const before = changes
+    const stored = await rows.read(id, [id])
+    const row = stored === undefined ? undefined : keyRowSchema.parse(stored)
+    if (changes !== before) return row
+    if (row === undefined) remember(unknown, id, now + unknownMs)
+    else remember(known, id, { row, until: now + cacheMs })
+    return row
   }
 
   return {
     async caller(key) {
-      const hash = digest(key)
-      const found = await row(hash.toString('hex').slice(0, 16))
-      const stored = Buffer.from(found?.hash ?? '', 'hex')
+      const { id, hash } = identify(key)
+      const row = await rowOf(id)
+      const stored = Buffer.from(row?.hash ?? '', 'hex')
       const same = stored.length === hash.length && timingSafeEqual(stored, hash)
-      if (found === undefined || !same || found.disabled === true) {
+      if (row === undefined || !same || row.disabled === true) {
         throw new AppError('unauthorized', 'Incorrect API key provided.')
       }
-      return { tenant: found.tenant, scopes: found.scopes }
+      if (row.expires_at !== undefined && Date.parse(row.expires_at) <= clock.now()) {
+        throw new AppError('unauthorized', 'This API key has expired.')
+      }
+      return {
+        tenant: row.tenant,
+        scopes: row.scopes,
+        platform: row.platform ?? false,
+        principal: `key-${row.lineage ?? row.id}`,
+        limits: row.limits ?? {},
+      }
     },
-    async store(key, tenant, granted) {
-      const hash = digest(key).toString('hex')
-      await keys.create({ id: hash.slice(0, 16), tenant: tenantSchema.parse(tenant), hash, scopes: [...granted] })
+    async changed(id) {
+      forget(id)
+      await redis.client.publish(channel, id).catch(() => undefined)
     },
   }
 }

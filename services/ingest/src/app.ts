@@ -1,34 +1,79 @@
 import { randomUUID } from 'node:crypto'
-import { AppError, openAIErrorBody, toAppError } from '@sluice/errors'
-import type { Logger } from '@sluice/telemetry'
-import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { PlatformConfig } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
+import type { Clock } from '@sluice/resilience'
 import type { ServiceContext } from '@sluice/service-kit'
 import type { SignalRService } from '@sluice/signalr'
-import type { ApiKeys, Caller, Scope } from './api-keys.ts'
-import { authenticate } from './authenticate.ts'
-import { discardBody } from './discard-body.ts'
-import { negotiate } from './negotiate.ts'
-import { cancelRequest, getRequest, listDeliveries, type ReadDeps } from './read-requests.ts'
-import { type SubmitDeps, submitRequest } from './submit-request.ts'
+import type { Logger } from '@sluice/telemetry'
+import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import { type AdminDeploymentsDeps, adminDeploymentRoutes } from './admin-deployments.ts'
+import { answerError, unsupportedMediaType } from './answer-error.ts'
+import type { Authenticate } from './authenticate.ts'
+import { batchRoutes, type BatchRoutesDeps } from './batches/batch-routes.ts'
+import { fileRoutes, type FileRoutesDeps } from './batches/file-routes.ts'
+import { type ChatDeps, chatRoutes } from './chat-routes.ts'
+import { allowOrigins, type CorsHeaders } from './cors.ts'
+import { docsRoutes } from './docs-routes.ts'
+import type { KeyAdmin } from './key-admin.ts'
+import { keyRoutes } from './key-routes.ts'
+import { negotiateRoutes } from './negotiate.ts'
+import type { OpenAIDoor } from './openai-door.ts'
+import { modelRoutes } from './openai-models.ts'
+import { preferRoutes } from './prefer-routes.ts'
+import { probeRoutes } from './probe-routes.ts'
+import type { ReadDeps } from './read-requests.ts'
+import type { ClientSecretDeps } from './realtime/client-secrets.ts'
+import { realtimeRoutes } from './realtime/realtime-routes.ts'
+import { requestRoutes } from './request-routes.ts'
+import { createRoutes } from './routes.ts'
+import { type DeliveryDeps, deliveryRoutes } from './deliveries.ts'
+import type { Drain } from './drain.ts'
+import type { SubmitDeps } from './enqueue-line.ts'
+import { refuseSlowBodies } from './slow-bodies.ts'
+import { signalrGroupRoutes } from './signalr-groups.ts'
+import { type UsageDeps, usageRoutes } from './usage-routes.ts'
+import { type WebhookEndpointDeps, webhookEndpointRoutes } from './webhook-endpoints.ts'
 
-export interface AppDeps extends SubmitDeps, ReadDeps {
-  keys: ApiKeys
+export interface AppDeps
+  extends
+    SubmitDeps,
+    UsageDeps,
+    AdminDeploymentsDeps,
+    ChatDeps,
+    FileRoutesDeps,
+    BatchRoutesDeps,
+    Omit<ReadDeps, 'closing'>,
+    DeliveryDeps,
+    WebhookEndpointDeps {
+  drain: Drain
+  door: OpenAIDoor
+  realtimeSecrets: ClientSecretDeps
+  authenticate: Authenticate
+  config: PlatformConfig
+  corsHeaders: CorsHeaders
   signalr: SignalRService
+  keyAdmin: KeyAdmin
+  /** How long a body that is not an upload may take. */
+  bodyTimeoutMs: number
+  clock: Clock
   logger: Logger
   /** Answers a probe path such as /health/ready or /metrics. */
   probe: ServiceContext<unknown>['probe']
 }
 
+// A slow client loses its connection, not the server's memory. Uploads may take a while; see refuseSlowBodies for the rest.
+const serverTimeouts = { connectionTimeout: 60_000, requestTimeout: 15 * 60_000, keepAliveTimeout: 72_000 }
+
 /** The HTTP door. Every error leaves in OpenAI's shape. */
 export function createApp(deps: AppDeps): FastifyInstance {
   const app = Fastify({
     logger: false,
+    serverFactory: (listener) => deps.door.serve(listener, serverTimeouts),
     bodyLimit: deps.bodyLimit,
     genReqId: () => randomUUID(),
-    // A slow client loses its connection, not the server's memory.
-    connectionTimeout: 60_000,
-    requestTimeout: 30_000,
     forceCloseConnections: 'idle',
+    // A path that the router itself refuses: it does not decode, or a part of it is too long.
+    frameworkErrors: (error, request, reply) => void answerError(deps.logger, error, request, reply),
     routerOptions: { maxParamLength: 256 },
   })
   // Bodies are kept as text: the line's own decoder checks them and names the field at fault.
@@ -36,8 +81,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_, body, done) => done(null, body))
   app.addContentTypeParser('text/plain', { parseAs: 'string' }, (request, body, done) =>
     // @microsoft/signalr negotiates with an empty text/plain body.
-    body === '' || request.routeOptions.url === '/negotiate' ? done(null, '') : done(unsupported(), undefined),
+    body === '' || request.routeOptions.url === '/negotiate' ? done(null, '') : done(unsupportedMediaType(), undefined),
   )
+  // Many lines are read as they come; a route that does not expect them finds no text.
+  app.addContentTypeParser(['application/x-ndjson', 'application/jsonl'], (_, body, done) => done(null, body))
   app.setErrorHandler((error, request, reply) => answerError(deps.logger, error as FastifyError, request, reply))
   app.setNotFoundHandler((request, reply) =>
     answerError(
@@ -47,78 +94,33 @@ export function createApp(deps: AppDeps): FastifyInstance {
       reply,
     ),
   )
-  app.addHook('onSend', async (request, reply) => {
-    reply.header('x-request-id', request.id)
+  app.addHook('onRequest', (request, reply, done) => {
+    void reply.header('x-request-id', request.id)
+    done()
   })
+  allowOrigins(app, deps.corsHeaders)
+  deps.drain.watch(app)
+  const stop = refuseSlowBodies(app.server, deps.bodyTimeoutMs, deps.clock)
+  app.addHook('onClose', async () => stop())
 
-  const guarded =
-    (scope: Scope, handle: (caller: Caller, request: FastifyRequest, reply: FastifyReply) => Promise<unknown>) =>
-    async (request: FastifyRequest, reply: FastifyReply) =>
-      handle(await authenticate(deps.keys, request, scope), request, reply)
-
-  app.post(
-    '/v1/requests',
-    guarded('submit', (caller, request, reply) => submitRequest(deps, caller, request, reply).then(() => reply)),
-  )
-  app.get(
-    '/v1/requests/:id',
-    guarded('read', (caller, request) => getRequest(deps, caller, request)),
-  )
-  app.delete(
-    '/v1/requests/:id',
-    guarded('submit', (caller, request) => cancelRequest(deps, caller, request)),
-  )
-  app.get(
-    '/v1/requests/:id/deliveries',
-    guarded('read', (caller, request) => listDeliveries(deps, caller, request)),
-  )
-  app.post(
-    '/negotiate',
-    guarded('read', (caller, request) => negotiate(deps.signalr, caller, request)),
-  )
-  for (const path of ['/health', '/health/live', '/health/ready', '/health/startup', '/metrics']) {
-    app.get(path, async (_, reply) => {
-      const answer = await deps.probe(path === '/health' ? '/health/ready' : path)
-      if (answer === undefined) throw new AppError('not_found', 'No such probe.')
-      const { status, contentType, text } = answer
-      return reply.code(status).header('content-type', contentType).header('cache-control', 'no-store').send(text)
-    })
-  }
+  const reading = { ...deps, closing: deps.drain.closing }
+  // A feature is a file that registers its routes, and a line here.
+  const routes = createRoutes(app, deps.authenticate)
+  probeRoutes(routes, deps.probe)
+  requestRoutes(routes, reading)
+  preferRoutes(routes, reading)
+  chatRoutes(routes, deps)
+  keyRoutes(routes, deps.keyAdmin)
+  usageRoutes(routes, deps)
+  negotiateRoutes(routes, deps.signalr)
+  docsRoutes(routes)
+  modelRoutes(routes, deps.config)
+  webhookEndpointRoutes(routes, deps)
+  deliveryRoutes(routes, deps)
+  signalrGroupRoutes(routes, deps.signalr)
+  fileRoutes(app, routes, deps)
+  batchRoutes(routes, deps)
+  realtimeRoutes(routes, deps.realtimeSecrets)
+  adminDeploymentRoutes(routes, deps)
   return app
-}
-
-const unsupported = () => new AppError('unsupported_media_type', 'Send application/json.', { param: 'Content-Type' })
-
-async function answerError(
-  logger: Logger,
-  thrown: FastifyError | AppError,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<void> {
-  const error = thrown instanceof AppError ? thrown : fromFastify(thrown)
-  if (error.status >= 500)
-    logger.error({ err: error, route: request.routeOptions.url, httpId: request.id }, 'request failed')
-  if (error.retryAfterMs !== undefined || error.status === 503) {
-    void reply.header('retry-after', String(Math.max(1, Math.ceil((error.retryAfterMs ?? 1000) / 1000))))
-  }
-  if (error.code === 'message_too_large') await discardBody(request.raw)
-  if (error.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer')
-  await reply.code(error.status).send(openAIErrorBody(error))
-}
-
-function fromFastify(error: FastifyError): AppError {
-  switch (error.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new AppError('message_too_large', 'The body is larger than this server takes.', { param: 'body' })
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return unsupported()
-    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-    case 'FST_ERR_CTP_INVALID_JSON_BODY':
-      return new AppError('invalid_json', error.message, { cause: error })
-    default:
-      return error.statusCode !== undefined && error.statusCode < 500
-        ? new AppError('invalid_line', error.message, { cause: error, status: error.statusCode })
-        : toAppError(error)
-  }
 }

@@ -1,25 +1,50 @@
+import type { Limits } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { FastifyRequest } from 'fastify'
-import type { ApiKeys, Caller, Scope } from './api-keys.ts'
+import type { ApiKeys } from './api-keys.ts'
+import { type EntraTokens, looksLikeToken } from './entra-tokens.ts'
+import type { Scope } from './key-row.ts'
 
-/**
- * The caller of a request, by `Authorization: Bearer`, `api-key` or `Ocp-Apim-Subscription-Key`.
- * @throws AppError `unauthorized` or `forbidden`.
- */
-export async function authenticate(keys: ApiKeys, request: FastifyRequest, scope: Scope): Promise<Caller> {
-  const key = keyOf(request.headers)
-  if (key === undefined) {
-    throw new AppError('unauthorized', 'Provide an API key: Authorization: Bearer KEY, or the header api-key.')
-  }
-  const caller = await keys.caller(key)
-  if (!caller.scopes.includes(scope) && !caller.scopes.includes('admin')) {
-    throw new AppError('forbidden', `This key may not ${scope}.`)
-  }
-  return caller
+/** Who calls, as a valid key or token says. */
+export interface Caller {
+  tenant: string
+  scopes: readonly Scope[]
+  /** Operates the platform: an admin of every tenant. */
+  platform: boolean
+  /** Names the key, the same after a rotation, or the token's subject. */
+  principal: string
+  /** The key's own limits, within its tenant's. */
+  limits: Limits
 }
 
-function keyOf(headers: FastifyRequest['headers']): string | undefined {
-  const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
-  const plain = headers['api-key'] ?? headers['ocp-apim-subscription-key']
-  return bearer ?? (typeof plain === 'string' && plain !== '' ? plain : undefined)
+/** What a route asks for: a scope of the caller's tenant, or to operate the platform. `admin` includes every scope. */
+export type Permission = Scope | 'platform'
+
+/** @throws AppError `unauthorized` or `forbidden` */
+export type Authenticate = (request: Pick<FastifyRequest, 'headers'>, permission: Permission) => Promise<Caller>
+
+/** Callers by `Authorization: Bearer`, `api-key` or `Ocp-Apim-Subscription-Key`; a bearer may be a token of Entra ID. */
+export const createAuthenticate =
+  ({ keys, entra }: { keys: ApiKeys; entra?: EntraTokens | undefined }): Authenticate =>
+  async ({ headers }, permission) => {
+    const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+    const plain = headers['api-key'] ?? headers['ocp-apim-subscription-key']
+    const credential = bearer ?? (typeof plain === 'string' && plain !== '' ? plain : undefined)
+    if (credential === undefined) {
+      throw new AppError('unauthorized', 'Provide an API key: Authorization: Bearer KEY, or the header api-key.')
+    }
+    const isToken = entra !== undefined && credential === bearer && looksLikeToken(bearer)
+    const caller = await (isToken ? entra : keys).caller(credential)
+    if (!allowed(caller, permission)) throw new AppError('forbidden', `This key may not ${verbs[permission]}.`)
+    return caller
+  }
+
+const verbs: Record<Permission, string> = {
+  submit: 'submit',
+  read: 'read',
+  admin: 'administer its tenant',
+  platform: 'operate the platform',
 }
+
+const allowed = ({ scopes, platform }: Caller, permission: Permission): boolean =>
+  permission === 'platform' ? platform : scopes.includes(permission) || scopes.includes('admin')

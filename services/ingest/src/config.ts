@@ -11,12 +11,34 @@ export const configSchema = z
     PROXY_API_KEY: z.string().min(8).optional(),
     PROXY_API_TENANT: z.string().default('local'),
     SIGNALR_CONNECTION_STRING: z.string().min(1),
+    /** Seals the secrets of webhook endpoints: base64 of 32 bytes; two, comma separated, the new one first, while it is replaced. */
+    WEBHOOK_SECRETS_KEY: z.string().optional(),
     /** Bytes of a request body; large ones are kept in Blob. */
     BODY_LIMIT: z.coerce
       .number()
       .int()
       .positive()
       .default(4 * 1024 * 1024),
+    /** The service kit's own: how long a stop may take. */
+    DRAIN_MS: z.coerce.number().int().positive().default(25_000),
+    /** Bytes of a multipart body, such as a recording. */
+    FORM_LIMIT: z.coerce
+      .number()
+      .int()
+      .positive()
+      .default(26 * 1024 * 1024),
+    /** How long a synchronous call waits for room before it is a 429; no longer than its own deadline. */
+    SYNC_WAIT_MS: z.coerce.number().int().nonnegative().default(5_000),
+    /** Synchronous calls that may wait at a time. */
+    SYNC_WAITERS: z.coerce.number().int().nonnegative().default(1_000),
+    /** How long the reader of a stream may stand still. */
+    STALL_MS: z.coerce.number().int().positive().default(60_000),
+    /** How long a realtime session may stay without an event. */
+    REALTIME_IDLE_MS: z.coerce.number().int().positive().default(60_000),
+    /** How long a realtime client that named no model has for its first session.update. */
+    REALTIME_MODEL_WAIT_MS: z.coerce.number().int().positive().default(2_000),
+    /** How long a JSON body may take to arrive; uploads have fifteen minutes. */
+    BODY_TIMEOUT_MS: z.coerce.number().int().positive().default(30_000),
     SEND_DEADLINE_MS: z.coerce.number().int().positive().default(10_000),
   })
   .check(oneOf('SERVICE_BUS_CONNECTION_STRING', 'SERVICE_BUS_NAMESPACE'))

@@ -1,11 +1,32 @@
-import { createDeliveries, createLedger, createOutbox } from '@sluice/ledger'
+import { createAdmission, createBudgets } from '@sluice/admission'
+import { createForwarder } from '@sluice/execution'
+import { createBatches, createFiles } from '@sluice/batch'
+import { createDeliveries, createEndpoints, createLedger, createOutbox, createSecretBox } from '@sluice/ledger'
 import { connectServiceBus, createSender } from '@sluice/messaging'
+import { createForwardClient, createUpstreamKeys } from '@sluice/models'
+import { createParking } from '@sluice/parking'
+import { createProgress } from '@sluice/progress'
+import { decide } from '@sluice/routing'
 import { drainAll, loadPlatformConfig, runService } from '@sluice/service-kit'
 import { connectSignalR } from '@sluice/signalr'
-import { connectBlobs, connectCosmos, storageAccount } from '@sluice/storage'
+import { connectBlobs, connectCosmos, connectRedis, storageAccount } from '@sluice/storage'
 import { createApiKeys } from './api-keys.ts'
 import { createApp } from './app.ts'
+import { createAuthenticate } from './authenticate.ts'
+import { createBudgetCheck } from './budget-check.ts'
 import { configSchema } from './config.ts'
+import { createCors } from './cors.ts'
+import { createDrain } from './drain.ts'
+import { createEntraTokens } from './entra-tokens.ts'
+import { createKeyAdmin } from './key-admin.ts'
+import type { KeyRow } from './key-row.ts'
+import { createOpenAIDoor } from './openai-door.ts'
+import { createRealtime } from './realtime/create-realtime.ts'
+import { createSubmitLimits } from './submit-limits.ts'
+import { createSharesOf } from './openai-shares.ts'
+
+/** Of DRAIN_MS, what closing connections may take once nothing is under way. */
+const closeMs = 3_000
 
 await runService({
   name: 'ingest',
@@ -22,39 +43,119 @@ await runService({
       { connectionString: config.SERVICE_BUS_CONNECTION_STRING, namespace: config.SERVICE_BUS_NAMESPACE },
       { logger },
     )
-    const signalr = connectSignalR(config.SIGNALR_CONNECTION_STRING, clock)
+    const redis = connectRedis(config.REDIS_URL, { logger, autoPipelining: true })
+    const progress = createProgress({ redis, clock, logger, metrics })
+    const signalr = connectSignalR(config.SIGNALR_CONNECTION_STRING, { clock })
 
-    const keys = createApiKeys(cosmos.rows('keys'), clock)
-    if (config.PROXY_API_KEY !== undefined) await keys.store(config.PROXY_API_KEY, config.PROXY_API_TENANT, ['admin'])
+    const keyRows = cosmos.rows<KeyRow>('keys')
+    const keys = createApiKeys({ rows: keyRows, redis, clock })
+    const keyAdmin = createKeyAdmin({ rows: keyRows, keys, clock })
+    if (config.PROXY_API_KEY !== undefined) await keyAdmin.first(config.PROXY_API_KEY, config.PROXY_API_TENANT)
+    const entra = platform.access.entra === undefined ? undefined : createEntraTokens(platform.access.entra)
     const ledger = createLedger({ cosmos, blobs, clock, logger, metrics, owner: `ingest-${process.pid}` })
     const results = createSender(serviceBus, 'results')
     const lanes = new Map(Object.keys(platform.lanes).map((name) => [name, createSender(serviceBus, name)]))
+    const drain = createDrain(clock)
+    const authenticate = createAuthenticate({ keys, entra })
+    const upstreamKeys = createUpstreamKeys({ deployments: platform.deployments, clock })
+    const admission = createAdmission({ redis: redis.client, clock, logger })
+    const forwarder = createForwarder({
+      config: platform,
+      routing: { decide },
+      admission,
+      client: createForwardClient({ apiKeyOf: upstreamKeys.of }),
+      logger,
+      metrics,
+      clock,
+      limits: { waitMs: config.SYNC_WAIT_MS, waiters: config.SYNC_WAITERS, stallMs: config.STALL_MS },
+    })
+    const corsHeaders = createCors(platform.access.cors_origins)
+    const submitLimits = createSubmitLimits({ config: platform, redis: redis.client, clock })
+    const sharesOf = createSharesOf(platform)
+    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger })
+    const realtime = createRealtime({
+      config: platform,
+      authenticate,
+      admission,
+      budgets,
+      apiKeyOf: upstreamKeys.of,
+      redis: redis.client,
+      sharesOf,
+      clock,
+      logger,
+      metrics,
+      idleMs: config.REALTIME_IDLE_MS,
+      modelWaitMs: config.REALTIME_MODEL_WAIT_MS,
+    })
+    const door = createOpenAIDoor({
+      config: platform,
+      authenticate,
+      forwarder,
+      drain,
+      sharesOf,
+      corsHeaders,
+      logger,
+      metrics,
+      clock,
+      bodyLimit: config.BODY_LIMIT,
+      formLimit: config.FORM_LIMIT,
+    })
     const app = createApp({
+      realtime: realtime.invite,
+      realtimeSecrets: realtime.secrets,
+      admission,
+      door,
+      forwarder,
+      sharesOf,
+      corsHeaders,
+      keyAdmin,
+      submitLimits,
+      budgets,
+      checkBudget: createBudgetCheck({ config: platform, budgets, clock }),
+      parking: createParking({ redis: redis.client, config: platform, clock, metrics }),
+      drain,
       config: platform,
       ledger,
       outbox: createOutbox({ topic: results, ledger }),
       deliveries: createDeliveries({ cosmos, clock, logger }),
+      endpoints: createEndpoints({ cosmos, box: createSecretBox(config.WEBHOOK_SECRETS_KEY?.split(',') ?? []), clock }),
+      results,
+      clock,
       blobs,
+      files: createFiles({ cosmos, blobs, platform, clock, redis: redis.client }),
+      batches: createBatches({ cosmos, platform, clock, redis: redis.client }),
       lanes,
-      keys,
+      progress,
+      authenticate,
       signalr,
       logger,
       probe,
       bodyLimit: config.BODY_LIMIT,
+      bodyTimeoutMs: config.BODY_TIMEOUT_MS,
       sendDeadlineMs: config.SEND_DEADLINE_MS,
     })
+    const sessions = realtime.serve(app.server)
     await app.listen({ host: config.HOST, port: config.PORT })
     const address = app.server.address()
+    const graceMs = Math.max(0, config.DRAIN_MS - closeMs)
     return {
       announce: { port: typeof address === 'object' ? address?.port : config.PORT },
       checks: {
         cosmos: () => cosmos.ping(),
+        redis: () => redis.ping(),
+        blob: () => blobs.ping(),
+        'service-bus': () => results.check(AbortSignal.timeout(1000)),
         signalr: () => signalr.ping(AbortSignal.timeout(1000)),
       },
       stop: () =>
         drainAll(
           [
+            ['in flight', async () => void (await Promise.all([drain.run(graceMs), sessions.close(graceMs)]))],
             ['http', () => app.close()],
+            ['models', () => forwarder.close()],
+            ['admission', async () => admission.close()],
+            ['budgets', () => budgets.close()],
+            ['upstream keys', async () => upstreamKeys.close()],
             ['ledger', () => ledger.close()],
             [
               'senders',
@@ -62,6 +163,8 @@ await runService({
             ],
             ['service bus', () => serviceBus.close()],
             ['signalr', () => signalr.close()],
+            ['progress', () => progress.close()],
+            ['redis', () => redis.close()],
             ['cosmos', () => cosmos.close()],
           ],
           logger,

@@ -62,7 +62,7 @@ export async function receiveFile<T>(
 
 function parserOf(request: FastifyRequest): BusboyInstance {
   const type = request.headers['content-type'] ?? ''
-  if (!/^multipart\/form-data\s*;/i.test(type)) {
+  if (!/^multipart\/form-data\b/i.test(type)) {
     throw new AppError('unsupported_media_type', 'Send multipart/form-data.', { param: 'Content-Type' })
   }
   try {

@@ -53,9 +53,10 @@ const mostBytes = 1024 * 1024
  */
 export async function issueClientSecret(
   deps: ClientSecretDeps,
-  caller: Pick<Caller, 'tenant'>,
+  caller: Pick<Caller, 'tenant' | 'principal' | 'limits'>,
   body: z.infer<typeof clientSecretBody>,
 ): Promise<ClientSecret> {
+  const { tenant, principal, limits } = caller
   const { model, instructions, tools } = body.session ?? {}
   const wish: SessionWish = { model, instructions, tools }
   let refusal: unknown
@@ -64,7 +65,7 @@ export async function issueClientSecret(
       const secret = await ask(deps, deployment, body)
       await deps.tokens.remember(
         secret.value,
-        { tenant: caller.tenant, deployment: deployment.name },
+        { tenant, principal, limits, deployment: deployment.name },
         secret.expires_at * 1000,
       )
       return {

@@ -1,9 +1,15 @@
 import { createHash } from 'node:crypto'
+import { limitsSchema } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
 
-const stored = z.object({ tenant: z.string(), deployment: z.string() })
+const stored = z.object({
+  tenant: z.string(),
+  principal: z.string(),
+  limits: limitsSchema,
+  deployment: z.string(),
+})
 /** Whose session a token opens, and where: a provider's token is good for the deployment that issued it alone. */
 export type TokenOwner = z.infer<typeof stored>
 

@@ -20,7 +20,7 @@ export interface RealtimeDeps extends UpstreamDeps {
   config: PlatformConfig
   authenticate: Authenticate
   tokens: EphemeralTokens
-  sharesOf: (caller: Pick<Caller, 'tenant'>) => readonly TenantShare[]
+  sharesOf: (caller: Caller) => readonly TenantShare[]
   sessions: SessionLog
   clock: Clock
   logger: Logger
@@ -35,7 +35,7 @@ export interface RealtimeDoor {
 
 /** Who opens a session; an ephemeral token also says where. */
 interface Opener {
-  tenant: string
+  caller: Caller
   deployment?: string
   token?: string
 }
@@ -75,7 +75,7 @@ export function openRealtimeDoor(server: Server, deps: RealtimeDeps): RealtimeDo
     if (opener.deployment !== undefined || handshake.model !== undefined) {
       const upstream = await dialFor(deps, opener, handshake, { model: handshake.model }, gone.signal)
       const client = await accept()
-      deps.sessions.begin({ client, upstream, tenant: opener.tenant, held: [] })
+      deps.sessions.begin({ client, upstream, tenant: opener.caller.tenant, held: [] })
       return
     }
     // Without a model the session has to be opened before it is known where it leads; what fails is an error event.
@@ -114,7 +114,7 @@ async function openLate(
   deps.sessions.begin({
     client,
     upstream,
-    tenant: opener.tenant,
+    tenant: opener.caller.tenant,
     held: first.take().map((frame) => withoutModel(frame)),
   })
 }
@@ -147,7 +147,7 @@ function dialFor(
     deps,
     opener.deployment === undefined ? candidates : candidates.filter(({ name }) => name === opener.deployment),
     handshake,
-    { shares: deps.sharesOf(opener), token: opener.token },
+    { shares: deps.sharesOf(opener.caller), token: opener.token },
     AbortSignal.any([signal, AbortSignal.timeout(dialDeadlineMs)]),
   )
 }
@@ -156,12 +156,14 @@ async function openerOf(deps: RealtimeDeps, request: IncomingMessage, handshake:
   const { credential, keyInQuery } = handshake
   const token = credential ?? keyInQuery
   const owner = token?.startsWith('ek_') === true ? await deps.tokens.ownerOf(token) : undefined
-  if (owner !== undefined && token !== undefined) return { ...owner, token }
+  if (owner !== undefined && token !== undefined) {
+    const { deployment, ...who } = owner
+    return { caller: { ...who, scopes: ['submit'], platform: false }, deployment, token }
+  }
   // An API key in a URL ends up in logs and histories, so an operator has to ask for it.
   const key = credential ?? (deps.config.access.key_in_query ? keyInQuery : undefined)
   const headers = key === undefined ? request.headers : { ...request.headers, authorization: `Bearer ${key}` }
-  const { tenant } = await deps.authenticate({ headers }, 'submit')
-  return { tenant }
+  return { caller: await deps.authenticate({ headers }, 'submit') }
 }
 
 /** Browsers send their page's origin; nobody else does. */

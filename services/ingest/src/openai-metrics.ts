@@ -1,0 +1,27 @@
+import type { DeploymentUrl } from '@sluice/contracts'
+import type { Metrics } from '@sluice/telemetry'
+
+export interface DoorMetrics {
+  /** @param outcome `answered`, `broken`, `aborted`, or `refused` when no answer began */
+  ended(url: DeploymentUrl, outcome: string, status: number, ms: number): void
+}
+
+export function createDoorMetrics(metrics: Pick<Metrics, 'counter' | 'histogram'>): DoorMetrics {
+  const requests = metrics.counter({
+    name: 'sluice_gateway_requests_total',
+    help: 'Synchronous calls, by endpoint, outcome (answered, broken, aborted, refused) and HTTP status',
+    labels: ['url', 'outcome', 'status'],
+  })
+  const seconds = metrics.histogram({
+    name: 'sluice_gateway_request_seconds',
+    help: 'Time from a synchronous call to the end of its answer',
+    labels: ['url'],
+    buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120],
+  })
+  return {
+    ended(url, outcome, status, ms) {
+      requests.inc({ url, outcome, status })
+      seconds.observe({ url }, ms / 1000)
+    },
+  }
+}
