@@ -8,12 +8,14 @@ import {
 } from '@azure/cosmos'
 import { startCosmosEmulator, type CosmosEmulator, type CosmosEmulatorOptions } from '@sluice/emulator-cosmos'
 import { afterAll, beforeAll } from 'vitest'
+import { realAzure } from './real-azure.ts'
 
 /** `AccountEndpoint=…;AccountKey=…` of a real account to run the suite against; the emulator's own features are left out then. */
-export const realAccount = process.env['SLUICE_CONTRACT_COSMOS']
+export const realAccount = realAzure.cosmos
 
 export interface TestAccount {
-  readonly emulator: CosmosEmulator
+  readonly endpoint: string
+  readonly key: string
   readonly client: CosmosClient
   readonly database: Database
   /** A new container; `/pk` unless told otherwise. */
@@ -26,6 +28,9 @@ export const connect = (endpoint: string, key: string, maxRetryAttemptCount = 0)
     key,
     connectionPolicy: { enableEndpointDiscovery: false, retryOptions: { maxRetryAttemptCount } },
   })
+
+const field = (connectionString: string, name: string): string =>
+  new RegExp(`(?:^|;)${name}=([^;]+)`, 'i').exec(connectionString)?.[1] ?? ''
 
 /** Starts an account before the tests of the enclosing describe block and closes it, with its client, after them. */
 export const useAccount = (options: CosmosEmulatorOptions = {}): TestAccount => {
@@ -49,8 +54,11 @@ export const useAccount = (options: CosmosEmulatorOptions = {}): TestAccount => 
     await emulator?.close()
   })
   return {
-    get emulator() {
-      return opened(emulator)
+    get endpoint() {
+      return realAccount === undefined ? opened(emulator).endpoint : field(realAccount, 'AccountEndpoint')
+    },
+    get key() {
+      return realAccount === undefined ? opened(emulator).key : field(realAccount, 'AccountKey')
     },
     get client() {
       return opened(client)

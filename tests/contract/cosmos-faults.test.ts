@@ -11,7 +11,7 @@ const controlOf =
   (account: ReturnType<typeof useAccount>): Control =>
   async (method, path, body) => {
     const init = { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) }
-    const response = await fetch(`${account.emulator.endpoint}_control/${path}`, init)
+    const response = await fetch(`${account.endpoint}_control/${path}`, init)
     return { status: response.status, body: (await response.json()) as Record<string, unknown> }
   }
 
@@ -34,7 +34,7 @@ describe.runIf(realAccount === undefined)('cosmos request unit budget', () => {
     const container = await account.container()
     now += 1000
     for (let i = 0; i < 4; i += 1) await container.items.create({ id: `${i}`, pk: 'p' })
-    await withClient(connect(account.emulator.endpoint, account.emulator.key, 5), async (client) => {
+    await withClient(connect(account.endpoint, account.key, 5), async (client) => {
       const retried = client.database(account.database.id).container(container.id).items.create({ id: 'x', pk: 'p' })
       now += 1000
       expect((await retried).statusCode).toBe(201)
@@ -151,7 +151,7 @@ describe.runIf(realAccount === undefined)('cosmos hostile input', () => {
   const account = useAccount()
 
   test('paths, methods and bodies that make no sense are answered with an error, and the account lives on', async () => {
-    const { endpoint } = account.emulator
+    const { endpoint } = account
     const requests: [string, RequestInit][] = [
       ['%E0%A4%A', {}],
       ['dbs/%00/colls/..%2F..', { method: 'PUT', body: '\u0000' }],

@@ -1,24 +1,10 @@
 import type { EventPosition } from '@azure/event-hubs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openEventHubs, readEvents, type EventHubsNamespace } from './event-hubs-namespace.ts'
+import { onAzure, openEventHubs, readEvents, type EventHubsNamespace } from './event-hubs-namespace.ts'
 import { eventually, failureCode } from './service-bus-namespace.ts'
 
-const hubs = [
-  'basics',
-  'keys',
-  'turns',
-  'positions',
-  'live',
-  'retained',
-  'metrics',
-  'large',
-  'info',
-  'groups',
-  'epochs',
-  'epoch-refused',
-  'crowd',
-  'credit',
-].map((Name) => ({
+// A namespace of the standard tier has room for ten hubs, so tests that need one partition each share a hub.
+const hubs = ['shared', 'owners', 'keys', 'turns', 'large', 'info', 'retained'].map((Name) => ({
   Name,
   PartitionCount: Name === 'keys' ? 8 : 4,
   ConsumerGroups: [{ Name: 'cg1' }],
@@ -34,7 +20,7 @@ const earliest = { offset: '-1' }
 describe('publishing', () => {
   test('an event arrives with its properties and what the broker adds', async () => {
     const before = Date.now()
-    await namespace.producer('basics').sendBatch(
+    await namespace.producer('shared').sendBatch(
       [
         {
           body: { a: 1 },
@@ -47,7 +33,7 @@ describe('publishing', () => {
       ],
       { partitionId: '2' },
     )
-    const [event, second] = await readEvents(namespace.consumer('basics'), '2', earliest, 2)
+    const [event, second] = await readEvents(namespace.consumer('shared'), '2', earliest, 2)
     expect(event).toMatchObject({
       body: { a: 1 },
       properties: { text: 'x', number: 3 },
@@ -55,11 +41,11 @@ describe('publishing', () => {
       messageId: 'm',
       correlationId: 'c',
       sequenceNumber: 0,
-      offset: '0',
+      offset: expect.stringMatching(/^\d+$/) as string,
     })
     expect(event!.enqueuedTimeUtc.getTime()).toBeGreaterThanOrEqual(before - 1000)
     expect(second).toMatchObject({ body: Buffer.from([0, 255]), sequenceNumber: 1 })
-    expect(Number(second!.offset)).toBeGreaterThan(0)
+    expect(Number(second!.offset)).toBeGreaterThan(Number(event!.offset))
   })
 
   test('events with one key go to one partition, and different keys are spread', async () => {
@@ -84,7 +70,8 @@ describe('publishing', () => {
     expect(new Set([...placed.values()].flatMap((partitions) => [...partitions])).size).toBeGreaterThan(4)
   })
 
-  test('without a key, batches take the partitions in turn', async () => {
+  // The service spreads them as well, but does not promise how evenly.
+  test.skipIf(onAzure)('without a key, batches take the partitions in turn', async () => {
     const producer = namespace.producer('turns')
     for (let index = 0; index < 8; index++) await producer.sendBatch([{ body: index }])
     const last = await Promise.all(
@@ -103,28 +90,28 @@ describe('publishing', () => {
   })
 
   test('5,000 events come in order', async () => {
-    const producer = namespace.producer('crowd')
+    const producer = namespace.producer('owners')
     for (let sent = 0; sent < 5000;) {
-      const batch = await producer.createBatch({ partitionId: '0' })
+      const batch = await producer.createBatch({ partitionId: '2' })
       while (sent < 5000 && batch.tryAdd({ body: sent })) sent++
       await producer.sendBatch(batch)
     }
-    const events = await readEvents(namespace.consumer('crowd'), '0', earliest, 5000, { maxBatchSize: 500 })
+    const events = await readEvents(namespace.consumer('owners'), '2', earliest, 5000, { maxBatchSize: 500 })
     expect(events.map(({ body }) => body as number)).toEqual(Array.from({ length: 5000 }, (_, index) => index))
   })
 })
 
 describe('positions', () => {
   beforeAll(async () => {
-    const producer = namespace.producer('positions')
+    const producer = namespace.producer('shared')
     for (let index = 0; index < 5; index++) {
       await producer.sendBatch([{ body: index }], { partitionId: '0' })
-      await namespace.clock.skip(1000)
+      await namespace.pass(1000)
     }
   })
 
   const bodies = async (position: EventPosition, count: number) => {
-    const events = await readEvents(namespace.consumer('positions'), '0', position, count)
+    const events = await readEvents(namespace.consumer('shared'), '0', position, count)
     return events.map(({ body }) => body as number)
   }
 
@@ -134,19 +121,19 @@ describe('positions', () => {
   })
 
   test('by offset and by time', async () => {
-    const all = await readEvents(namespace.consumer('positions'), '0', earliest, 5)
+    const all = await readEvents(namespace.consumer('shared'), '0', earliest, 5)
     expect(await bodies({ offset: all[1]!.offset }, 3)).toEqual([2, 3, 4])
     expect(await bodies({ offset: all[1]!.offset, isInclusive: true }, 4)).toEqual([1, 2, 3, 4])
     expect(await bodies({ enqueuedOn: all[2]!.enqueuedTimeUtc }, 2)).toEqual([3, 4])
   })
 
   test('from the end, only what comes later', async () => {
-    const producer = namespace.producer('live')
-    await producer.sendBatch([{ body: 'before' }], { partitionId: '0' })
+    const producer = namespace.producer('shared')
+    await producer.sendBatch([{ body: 'before' }], { partitionId: '1' })
     const seen: unknown[] = []
     let opened = false
-    const subscription = namespace.consumer('live').subscribe(
-      '0',
+    const subscription = namespace.consumer('shared').subscribe(
+      '1',
       {
         processEvents: async (events) => {
           opened = true
@@ -157,7 +144,7 @@ describe('positions', () => {
       { startPosition: { offset: '@latest' }, maxWaitTimeInSeconds: 0.2 },
     )
     await eventually(() => opened)
-    await producer.sendBatch([{ body: 'after' }], { partitionId: '0' })
+    await producer.sendBatch([{ body: 'after' }], { partitionId: '1' })
     await eventually(() => seen.length > 0)
     await subscription.close()
     expect(seen).toEqual(['after'])
@@ -166,19 +153,19 @@ describe('positions', () => {
 
 describe('groups, owners and the partition’s end', () => {
   test('consumer groups read the same events, each for itself; an unknown group is refused', async () => {
-    await namespace.producer('groups').sendBatch([{ body: 1 }], { partitionId: '0' })
-    expect((await readEvents(namespace.consumer('groups', '$Default'), '0', earliest, 1)).length).toBe(1)
-    expect((await readEvents(namespace.consumer('groups', 'CG1'), '0', earliest, 1)).length).toBe(1)
-    expect(await failureCode(readEvents(namespace.consumer('groups', 'nobody'), '0', earliest, 1))).toBe(
+    await namespace.producer('owners').sendBatch([{ body: 1 }], { partitionId: '3' })
+    expect((await readEvents(namespace.consumer('owners', '$Default'), '3', earliest, 1)).length).toBe(1)
+    expect((await readEvents(namespace.consumer('owners', 'CG1'), '3', earliest, 1)).length).toBe(1)
+    expect(await failureCode(readEvents(namespace.consumer('owners', 'nobody'), '3', earliest, 1))).toBe(
       'MessagingEntityNotFoundError',
     )
   })
 
   test('an owner of an equal or higher level takes the partition over', async () => {
-    await namespace.producer('epochs').sendBatch([{ body: 1 }], { partitionId: '0' })
+    await namespace.producer('owners').sendBatch([{ body: 1 }], { partitionId: '0' })
     const lost: string[] = []
     let started = false
-    const first = namespace.consumer('epochs').subscribe(
+    const first = namespace.consumer('owners').subscribe(
       '0',
       {
         processEvents: async () => void (started = true),
@@ -187,36 +174,36 @@ describe('groups, owners and the partition’s end', () => {
       { startPosition: earliest, ownerLevel: 3, maxWaitTimeInSeconds: 1 },
     )
     await eventually(() => started)
-    expect((await readEvents(namespace.consumer('epochs'), '0', earliest, 1, { ownerLevel: 3 })).length).toBe(1)
+    expect((await readEvents(namespace.consumer('owners'), '0', earliest, 1, { ownerLevel: 3 })).length).toBe(1)
     await eventually(() => lost.includes('ReceiverDisconnectedError'))
     await first.close()
   })
 
   test('a lower level, or none, is refused while an owner reads', async () => {
-    await namespace.producer('epoch-refused').sendBatch([{ body: 1 }], { partitionId: '0' })
+    await namespace.producer('owners').sendBatch([{ body: 1 }], { partitionId: '1' })
     let started = false
     const owner = namespace
-      .consumer('epoch-refused')
+      .consumer('owners')
       .subscribe(
-        '0',
+        '1',
         { processEvents: async () => void (started = true), processError: async () => undefined },
         { startPosition: earliest, ownerLevel: 5, maxWaitTimeInSeconds: 1 },
       )
     await eventually(() => started)
-    expect(
-      await failureCode(readEvents(namespace.consumer('epoch-refused'), '0', earliest, 1, { ownerLevel: 4 })),
-    ).toBe('ReceiverDisconnectedError')
-    expect(await failureCode(readEvents(namespace.consumer('epoch-refused'), '0', earliest, 1))).toBe(
+    expect(await failureCode(readEvents(namespace.consumer('owners'), '1', earliest, 1, { ownerLevel: 4 }))).toBe(
+      'ReceiverDisconnectedError',
+    )
+    expect(await failureCode(readEvents(namespace.consumer('owners'), '1', earliest, 1))).toBe(
       'ReceiverDisconnectedError',
     )
     await owner.close()
   })
 
   test('last-enqueued properties come with each event when they are asked for', async () => {
-    await namespace.producer('metrics').sendBatch([{ body: 1 }, { body: 2 }, { body: 3 }], { partitionId: '0' })
+    await namespace.producer('shared').sendBatch([{ body: 1 }, { body: 2 }, { body: 3 }], { partitionId: '3' })
     const seen: unknown[] = []
-    const subscription = namespace.consumer('metrics').subscribe(
-      '0',
+    const subscription = namespace.consumer('shared').subscribe(
+      '3',
       {
         processEvents: async (events, { lastEnqueuedEventProperties }) =>
           void (events.length > 0 && seen.push({ ...lastEnqueuedEventProperties })),
@@ -239,12 +226,12 @@ describe('hub and partition properties', () => {
   test('describe an empty and a filled partition', async () => {
     const producer = namespace.producer('info')
     expect(await producer.getEventHubProperties()).toMatchObject({
-      name: 'info',
+      name: namespace.name('info'),
       partitionIds: ['0', '1', '2', '3'],
       createdOn: expect.any(Date) as Date,
     })
     expect(await producer.getPartitionProperties('1')).toMatchObject({
-      eventHubName: 'info',
+      eventHubName: namespace.name('info'),
       partitionId: '1',
       isEmpty: true,
       lastEnqueuedSequenceNumber: -1,
@@ -271,12 +258,12 @@ describe('hub and partition properties', () => {
     )
   })
 
-  test('events leave when their retention ends', async () => {
+  test.skipIf(onAzure)('events leave when their retention ends', async () => {
     const producer = namespace.producer('retained')
     await producer.sendBatch([{ body: 'old' }], { partitionId: '0' })
-    await namespace.clock.skip(3_600_000)
+    await namespace.pass(3_600_000)
     await producer.sendBatch([{ body: 'new' }], { partitionId: '0' })
-    await namespace.clock.skip(3_700_000)
+    await namespace.pass(3_700_000)
     expect(await producer.getPartitionProperties('0')).toMatchObject({
       beginningSequenceNumber: 1,
       lastEnqueuedSequenceNumber: 1,

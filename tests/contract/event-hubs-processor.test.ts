@@ -55,8 +55,8 @@ const processor = async (hub: string, container: string, onEvent: (body: unknown
   await client.createIfNotExists()
   const consumer = new EventHubConsumerClient(
     '$Default',
-    namespace.emulator.eventHubsConnectionString,
-    hub,
+    namespace.connectionString,
+    namespace.name(hub),
     new BlobCheckpointStore(client),
     {
       loadBalancingOptions: {

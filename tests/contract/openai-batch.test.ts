@@ -4,38 +4,10 @@ import { join } from 'node:path'
 import { NotFoundError, toFile } from 'openai'
 import type { OpenAI } from 'openai'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { deployments, hourMs, jsonl, line } from './openai-batch-lines.ts'
+import type { OutputLine } from './openai-batch-lines.ts'
 import { deploymentState, resource, startTwin } from './openai-twin.ts'
-import type { DeploymentConfig, TwinUnderTest } from './openai-twin.ts'
-
-interface OutputLine {
-  custom_id: string
-  response: {
-    status_code: number
-    body: { choices?: { message: { content: string } }[]; error?: { code: string } }
-  } | null
-  error: { code: string } | null
-}
-
-const hourMs = 3_600_000
-const deployments: DeploymentConfig[] = [
-  {
-    name: 'bulk',
-    model: 'gpt-4.1',
-    kind: 'batch',
-    ability: 1,
-    enqueued_tokens: 2_000,
-    batch: { validate_ms: 1_000, lines_per_minute: 60, finalize_ms: 1_000, cancel_ms: 1_000, max_lines: 120 },
-  },
-  { name: 'online', model: 'gpt-4.1' },
-]
-const line = (i: number, fields: object = {}, content = `Question ${i} [answer=${i}]`) => ({
-  custom_id: `line-${i}`,
-  method: 'POST',
-  url: '/chat/completions',
-  body: { model: 'bulk', messages: [{ role: 'user', content }] },
-  ...fields,
-})
-const jsonl = (lines: object[]): string => lines.map((entry) => `${JSON.stringify(entry)}\n`).join('')
+import type { TwinUnderTest } from './openai-twin.ts'
 
 describe('files and batches', () => {
   let under: TwinUnderTest

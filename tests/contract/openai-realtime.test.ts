@@ -1,59 +1,13 @@
-import { request } from 'node:http'
 import { connect } from 'node:net'
 import { OpenAIRealtimeWS } from 'openai/realtime/ws'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { append, loud, RealtimeClient, statusOfHandshake, textOnly, userSays } from './openai-realtime-client.ts'
 import { apiKey, deploymentState, eventually, resource, startTwin } from './openai-twin.ts'
 import type { TwinUnderTest } from './openai-twin.ts'
 
-type Event = Record<string, unknown> & { type: string }
-
-/** A plain client of the protocol that keeps what it receives. */
-class Client {
-  readonly events: Event[] = []
-  readonly socket: WebSocket
-  closed = false
-
-  constructor(url: string, headers: Record<string, string>, protocols: string[] = []) {
-    this.socket = new WebSocket(url, { headers, protocols })
-    this.socket.addEventListener('message', ({ data }) => this.events.push(JSON.parse(String(data)) as Event))
-    this.socket.addEventListener('close', () => (this.closed = true))
-    this.socket.addEventListener('error', () => (this.closed = true))
-  }
-
-  send(event: object | string): void {
-    this.socket.send(typeof event === 'string' ? event : JSON.stringify(event))
-  }
-
-  /** The first event of a type from an index on, once it is there. */
-  async next(type: string, from = 0): Promise<Event> {
-    await eventually(
-      () => this.events,
-      (events) => events.slice(from).some((event) => event.type === type),
-    )
-    const found = this.events.slice(from).find((event) => event.type === type)
-    if (!found) throw new Error(`no ${type}`)
-    return found
-  }
-
-  text(type: string): string {
-    return this.events
-      .filter((event) => event.type === type)
-      .map((event) => String(event['delta']))
-      .join('')
-  }
-}
-
-const userSays = (text: string) => ({
-  type: 'conversation.item.create',
-  item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
-})
-const textOnly = { type: 'session.update', session: { type: 'realtime', output_modalities: ['text'] } }
-const loud = (ms: number): Buffer => Buffer.alloc(ms * 48, Buffer.from([0x00, 0x20, 0x00, 0xe0]))
-const append = (audio: Buffer) => ({ type: 'input_audio_buffer.append', audio: audio.toString('base64') })
-
 describe('realtime', () => {
   let under: TwinUnderTest
-  let clients: Client[]
+  let clients: RealtimeClient[]
 
   beforeEach(async () => {
     clients = []
@@ -73,32 +27,13 @@ describe('realtime', () => {
     path = '/v1/realtime?model=rt',
     headers: Record<string, string> = { 'api-key': apiKey },
     protocols: string[] = [],
-  ): Client => {
-    const client = new Client(`${base()}${path}`, headers, protocols)
+  ): RealtimeClient => {
+    const client = new RealtimeClient(`${base()}${path}`, headers, protocols)
     clients.push(client)
     return client
   }
-  /** The status that a handshake is refused with; undefined when the connection is cut instead. */
-  const handshakeStatus = (path: string, headers: Record<string, string>): Promise<number | undefined> =>
-    new Promise((resolve, reject) => {
-      const handshake = {
-        connection: 'Upgrade',
-        upgrade: 'websocket',
-        'sec-websocket-version': '13',
-        'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
-      }
-      const call = request(`${base().replace('ws', 'http')}${path}`, { headers: { ...headers, ...handshake } })
-      call.on('response', (response) => {
-        resolve(response.statusCode)
-        response.resume()
-      })
-      call.on('upgrade', (_response, socket) => {
-        socket.destroy()
-        reject(new Error('the handshake succeeded'))
-      })
-      call.on('error', () => resolve(undefined))
-      call.end()
-    })
+  const handshakeStatus = (path: string, headers: Record<string, string>) =>
+    statusOfHandshake(`${base().replace('ws', 'http')}${path}`, headers)
 
   test('the SDK’s realtime client holds a text conversation', async () => {
     // The SDK always dials wss; its own socket option leads it to the twin's plain port.

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import type { Connection, Container, Receiver, Sender, Session } from 'rhea'
+import type { Connection, ConnectionOptions, Container, Receiver, Sender, Session } from 'rhea'
 
 // rhea belongs to the emulator's package and to the SDKs; tests use it to speak AMQP below the SDKs.
 const require = createRequire(import.meta.url)
@@ -8,8 +8,26 @@ const rhea = require('rhea') as Container
 
 const deadline = () => ({ signal: AbortSignal.timeout(10_000) })
 
-export const connectRaw = async (port: number): Promise<Connection> => {
-  const connection = rhea.create_container().connect({ port, host: '127.0.0.1', reconnect: false })
+const amqpsPort = 5671
+
+/** A plain connection to an emulator, or one over TLS with the key as SASL PLAIN, which the service takes in place of tokens. */
+const optionsOf = (connectionString: string): ConnectionOptions => {
+  const field = (name: string) => new RegExp(`(?:^|;)${name}=([^;]+)`, 'i').exec(connectionString)?.[1] ?? ''
+  const { hostname, port } = new URL(field('Endpoint').replace(/^sb:/i, 'http:'))
+  if (field('UseDevelopmentEmulator') === 'true') return { host: hostname, port: Number(port), reconnect: false }
+  return {
+    transport: 'tls',
+    host: hostname,
+    servername: hostname,
+    port: amqpsPort,
+    username: field('SharedAccessKeyName'),
+    password: field('SharedAccessKey'),
+    reconnect: false,
+  }
+}
+
+export const connectRaw = async (connectionString: string): Promise<Connection> => {
+  const connection = rhea.create_container().connect(optionsOf(connectionString))
   connection.on('disconnected', () => undefined)
   connection.on('connection_error', () => undefined)
   await once(connection, 'connection_open', deadline())

@@ -1,8 +1,24 @@
-import { ServiceBusAdministrationClient } from '@azure/service-bus'
+import { ServiceBusAdministrationClient, type RuleProperties } from '@azure/service-bus'
 import { startAmqpEmulator } from '@sluice/emulator-amqp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { realAzure } from './real-azure.ts'
 import { configOf, failureCode, onAzure, openNamespace, type ContractNamespace } from './service-bus-namespace.ts'
 
+const acting = {
+  Name: 'acting',
+  Properties: {
+    FilterType: 'Sql',
+    SqlFilter: { SqlExpression: "sys.MessageId = '1' AND n < 5" },
+    Action: { SqlExpression: "SET sys.To = 'x'" },
+  },
+}
+const correlated = {
+  Name: 'correlated',
+  Properties: {
+    FilterType: 'Correlation',
+    CorrelationFilter: { Subject: 'a<b', ContentType: 'text/plain', ApplicationProperties: { text: 'value' } },
+  },
+}
 const layout = {
   queues: {
     counted: {
@@ -13,14 +29,17 @@ const layout = {
     },
     sessions: { RequiresSession: true, RequiresDuplicateDetection: true, DuplicateDetectionHistoryTimeWindow: 'PT5M' },
   },
-  topics: { topic: { subscriptions: { one: {}, two: {} } } },
+  topics: {
+    topic: { subscriptions: { one: {}, two: {} } },
+    ruled: { subscriptions: { filtered: { rules: [acting, correlated] } } },
+  },
 }
 
 let namespace: ContractNamespace
 let admin: ServiceBusAdministrationClient
 beforeAll(async () => {
   namespace = await openNamespace(layout)
-  const azure = process.env['AZURE_SERVICE_BUS_CONNECTION_STRING'] ?? ''
+  const azure = realAzure.serviceBus ?? ''
   admin = onAzure
     ? new ServiceBusAdministrationClient(azure)
     : new ServiceBusAdministrationClient(namespace.emulator!.administrationConnectionString, {
@@ -120,6 +139,27 @@ describe('lists', () => {
     expect((await names(client.listQueues())).length).toBe(130)
     await emulator.close()
   })
+})
+
+test('rules are listed and read with their filters and actions', async () => {
+  const topic = namespace.name('ruled')
+  const found = new Map<string, RuleProperties>()
+  for await (const rule of admin.listRules(topic, 'filtered')) found.set(rule.name, rule)
+  expect([...found.keys()].sort()).toEqual(['acting', 'correlated'])
+  expect(found.get('acting')).toMatchObject({
+    filter: { sqlExpression: "sys.MessageId = '1' AND n < 5" },
+    action: { sqlExpression: "SET sys.To = 'x'" },
+  })
+  expect(found.get('correlated')?.filter).toMatchObject({
+    subject: 'a<b',
+    contentType: 'text/plain',
+    applicationProperties: { text: 'value' },
+  })
+  expect((await admin.getRule(topic, 'filtered', 'acting')).name).toBe('acting')
+  expect((await admin.getRule(namespace.name('topic'), 'one', '$Default')).filter).toMatchObject({
+    sqlExpression: '1=1',
+  })
+  expect(await admin.ruleExists(topic, 'filtered', 'missing')).toBe(false)
 })
 
 test('what does not exist is not found, and says so', async () => {

@@ -16,6 +16,7 @@ const layout = {
     work: { LockDuration: 'PT1M' },
     dedup: { RequiresDuplicateDetection: true },
     sessions: { RequiresSession: true },
+    held: { RequiresSession: true, LockDuration: 'PT5S' },
     later: {},
     crowd: {},
     deferred: {},
@@ -134,6 +135,7 @@ describe('what was acknowledged survives SIGKILL', () => {
     const session = await client.acceptSession('sessions', 's')
     await session.setSessionState('kept')
     await session.receiveMessages(1, { maxWaitTimeInMs: 5000 })
+    await session.close()
     await client.createSender('dedup').sendMessages({ body: 1, messageId: 'same' })
     const rules = client.createRuleManager('topic', 'sub')
     await rules.createRule('only', { applicationProperties: { n: 7 } })
@@ -154,6 +156,30 @@ describe('what was acknowledged survives SIGKILL', () => {
     const [later] = await run.client.createReceiver('later').receiveMessages(1, { maxWaitTimeInMs: 10_000 })
     expect(later!.body).toBe('later')
   })
+
+  test('the lock of a session: nobody gets it before it ends, and then its deliveries have counted', async () => {
+    let run = await start()
+    await run.client.createSender('held').sendMessages([1, 2].map((body) => ({ body, sessionId: 'mine' })))
+    const holder = await run.client.acceptSession('held', 'mine', { maxAutoLockRenewalDurationInMs: 0 })
+    expect((await holder.receiveMessages(1, { maxWaitTimeInMs: 5000 })).map(({ body }) => body as number)).toEqual([1])
+    const lockedUntilMs = (await holder.renewSessionLock()).getTime()
+    run = await restart(run)
+    const refused = await failureCode(run.client.acceptSession('held', 'mine'))
+    // On a machine so slow that the lock ends before the broker is back there is nobody left to be refused.
+    if (Date.now() < lockedUntilMs) expect(refused).toBe('SessionCannotBeLocked')
+    await run.client.createSender('held').sendMessages({ body: 3, sessionId: 'free' })
+    const other = await run.client.acceptNextSession('held')
+    if (Date.now() < lockedUntilMs) expect(other.sessionId).toBe('free')
+    const { client } = run
+    const next = await eventually(async () => client.acceptNextSession('held').catch(() => undefined), 20_000)
+    expect(Date.now()).toBeGreaterThanOrEqual(lockedUntilMs)
+    expect(next.sessionId).toBe('mine')
+    const messages = await next.receiveMessages(2, { maxWaitTimeInMs: 5000 })
+    expect(messages.map(({ body, deliveryCount }) => [body, deliveryCount])).toEqual([
+      [1, 1],
+      [2, 0],
+    ])
+  }, 40_000)
 
   test('every acknowledged send of a crowd that is cut short, and new numbers go on where the old ended', async () => {
     let run = await start()

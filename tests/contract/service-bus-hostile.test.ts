@@ -27,7 +27,7 @@ const closed = (socket: Socket) =>
 
 /** An honest client's round trip. */
 const serves = async (): Promise<void> => {
-  const connection = await connectRaw(emulator.port)
+  const connection = await connectRaw(emulator.serviceBusConnectionString)
   const payload = Buffer.from('005375a003010203', 'hex')
   expect(await sendRaw(connection, 'q', payload)).toBe('accepted')
   expect((await receiveRaw(connection, 'q')).subarray(-payload.length)).toEqual(payload)
@@ -93,7 +93,7 @@ test('a thousand idle connections do not keep others out; beyond the limit they 
 })
 
 test('transfers without credit and to unknown entities end the link, not the connection', async () => {
-  const connection = await connectRaw(emulator.port)
+  const connection = await connectRaw(emulator.serviceBusConnectionString)
   const sender = connection.open_sender('missing')
   const [context] = (await once(sender, 'sender_error', { signal: AbortSignal.timeout(5000) })) as [
     { sender: { error: { condition: string } } },
@@ -114,7 +114,7 @@ test('both SASL mechanisms of the service are offered', async () => {
 })
 
 test('a request whose reply-to names no link is answered on the node’s other link', async () => {
-  const connection = await connectRaw(emulator.port)
+  const connection = await connectRaw(emulator.serviceBusConnectionString)
   const receiver = connection.open_receiver('q/$management')
   const sender = connection.open_sender('q/$management')
   const answered = once(receiver, 'message', { signal: AbortSignal.timeout(5000) }) as Promise<

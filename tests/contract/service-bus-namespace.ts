@@ -2,6 +2,7 @@ import { ServiceBusAdministrationClient, ServiceBusClient, type ServiceBusClient
 import { startAmqpEmulator, type AmqpEmulator } from '@sluice/emulator-amqp'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { realAzure } from './real-azure.ts'
 import { SkippingClock } from './skipping-clock.ts'
 
 /** Entity properties under the names of the emulator's Config.json. */
@@ -16,12 +17,13 @@ export type Layout = {
 }
 
 /**
- * A namespace to test against: our emulator, or real Service Bus when AZURE_SERVICE_BUS_CONNECTION_STRING names one. There
+ * A namespace to test against: our emulator, or real Service Bus when SLUICE_CONTRACT_SERVICE_BUS names one. There
  * the entities are created under a prefix of their own and deleted afterwards.
  */
 export type ContractNamespace = {
   /** Absent against Azure; tests that need it are skipped there. */
   emulator: AmqpEmulator | undefined
+  connectionString: string
   client(options?: ServiceBusClientOptions): ServiceBusClient
   /** The entity's name in the namespace. */
   name(entity: string): string
@@ -32,14 +34,13 @@ export type ContractNamespace = {
   close(): Promise<void>
 }
 
-const azure = process.env['AZURE_SERVICE_BUS_CONNECTION_STRING']
-export const onAzure = azure !== undefined && azure !== ''
+export const onAzure = realAzure.serviceBus !== undefined
 
 // Short enough that a test of a refusal does not sit through the SDK's 30-second pauses between retries.
 const retryOptions = { maxRetries: 0, timeoutInMs: 20_000 }
 
 export const openNamespace = (layout: Layout): Promise<ContractNamespace> =>
-  onAzure ? openOnAzure(azure ?? '', layout) : openEmulator(layout)
+  realAzure.serviceBus === undefined ? openEmulator(layout) : openOnAzure(realAzure.serviceBus, layout)
 
 export const configOf = (layout: Layout): object => ({
   UserConfig: {
@@ -67,6 +68,7 @@ const openEmulator = async (layout: Layout): Promise<ContractNamespace> => {
   const clients: ServiceBusClient[] = []
   return {
     emulator,
+    connectionString: emulator.serviceBusConnectionString,
     client: (options) => {
       const client = new ServiceBusClient(emulator.serviceBusConnectionString, { retryOptions, ...options })
       clients.push(client)
@@ -122,6 +124,7 @@ const openOnAzure = async (connectionString: string, layout: Layout): Promise<Co
   const clients: ServiceBusClient[] = []
   return {
     emulator: undefined,
+    connectionString,
     client: (options) => {
       const client = new ServiceBusClient(connectionString, { retryOptions, ...options })
       clients.push(client)

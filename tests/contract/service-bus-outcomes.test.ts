@@ -1,33 +1,30 @@
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { type AmqpEmulator, startAmqpEmulator } from '@sluice/emulator-amqp'
 import type { Connection, Container, Delivery, EventContext, Receiver, Sender } from 'rhea'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { closeRaw, connectRaw } from './raw-amqp-client.ts'
+import { onAzure, openNamespace, type ContractNamespace } from './service-bus-namespace.ts'
 
 // Below the SDKs: what the broker answers to a settlement, and to sends that end differently within one turn.
 
 const rhea = createRequire(import.meta.url)('rhea') as Container
 const signal = () => ({ signal: AbortSignal.timeout(10_000) })
 
-let emulator: AmqpEmulator
+let namespace: ContractNamespace
 let connection: Connection
 beforeAll(async () => {
-  const serviceBusConfig = {
-    UserConfig: { Namespaces: [{ Name: 'ns', Queues: [{ Name: 'settled' }, { Name: 'sent' }] }] },
-  }
-  emulator = await startAmqpEmulator({ serviceBusConfig })
-  connection = await connectRaw(emulator.port)
+  namespace = await openNamespace({ queues: { settled: {}, sent: {} } })
+  connection = await connectRaw(namespace.connectionString)
 })
 afterAll(async () => {
   await closeRaw(connection)
-  await emulator.close()
+  await namespace.close()
 })
 
 const message = (bytes: number) => rhea.message.encode({ body: rhea.message.data_section(Buffer.alloc(bytes, 'x')) })
 
 async function openSender(queue: string): Promise<Sender> {
-  const sender = connection.open_sender(queue)
+  const sender = connection.open_sender(namespace.name(queue))
   await once(sender, 'sendable', signal())
   return sender
 }
@@ -36,7 +33,7 @@ test('a settlement that was carried out is answered with its own outcome, a reje
   const sender = await openSender('settled')
   for (let count = 0; count < 4; count++) sender.send(message(10))
   const receiver: Receiver = connection.open_receiver({
-    source: { address: 'settled' },
+    source: { address: namespace.name('settled') },
     autoaccept: false,
     autosettle: false,
     credit_window: 4,
@@ -73,7 +70,7 @@ test('a settlement that was carried out is answered with its own outcome, a reje
   sender.close()
 })
 
-test('of sends in one turn only those that cannot be read are refused', async () => {
+test.skipIf(onAzure)('of sends in one turn only those that cannot be read are refused', async () => {
   const sender = await openSender('sent')
   const ends: string[] = []
   for (const event of ['accepted', 'rejected']) sender.on(event, () => ends.push(event))

@@ -34,10 +34,18 @@ type CallOptions = {
 
 export type SignalRApp = Awaited<ReturnType<typeof startSignalRApp>>
 
-/** The upstream side of a serverless hub: a negotiate endpoint for clients, and the REST API with tokens as documented. */
-export async function startSignalRApp(connectionString: string) {
+/**
+ * The upstream side of a serverless hub: a negotiate endpoint for clients, and the REST API with tokens as documented. A
+ * hub prefix keeps apart what shares a service: every hub that is named, also in a path or an audience, gets it.
+ */
+export async function startSignalRApp(connectionString: string, hubPrefix = '') {
   const { url, audience, accessKey } = parseConnectionString(connectionString)
   const connections: HubConnection[] = []
+
+  const prefixed = (text: string): string =>
+    hubPrefix === '' || text.includes(hubPrefix)
+      ? text
+      : text.replace(/(\/hubs\/|[?&]hub=)(?=[A-Za-z]\w*(?:[/?&]|$))/, (before) => before + hubPrefix)
 
   const sign = (
     aud: string,
@@ -47,11 +55,11 @@ export async function startSignalRApp(connectionString: string) {
   ) =>
     new SignJWT(claims)
       .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-      .setAudience(aud)
+      .setAudience(prefixed(aud))
       .setExpirationTime(Math.floor(expiresAtMs / 1000))
       .sign(new TextEncoder().encode(key))
 
-  const clientUrl = (hub: string): string => `${url}/client/?hub=${hub}`
+  const clientUrl = (hub: string): string => prefixed(`${url}/client/?hub=${hub}`)
   const clientToken = (hub: string, user?: string): Promise<string> =>
     sign(`${audience}/client/?hub=${hub}`, user === undefined ? {} : { nameid: user })
 
@@ -71,6 +79,8 @@ export async function startSignalRApp(connectionString: string) {
   return {
     url,
     audience,
+    accessKey,
+    prefixed,
     sign,
     clientUrl,
     clientToken,
@@ -107,7 +117,7 @@ export async function startSignalRApp(connectionString: string) {
     /** The service's own negotiation, which the client does by itself. */
     async negotiate(query = 'hub=chat&negotiateVersion=1', token?: string): Promise<Response> {
       const authorization = `Bearer ${token ?? (await clientToken('chat', 'u1'))}`
-      return fetch(`${url}/client/negotiate?${query}`, { method: 'POST', headers: { authorization } })
+      return fetch(prefixed(`${url}/client/negotiate?${query}`), { method: 'POST', headers: { authorization } })
     },
 
     /** A bare WebSocket of user u1 in hub chat, negotiated but without a handshake, and what it receives as text. */
@@ -129,7 +139,7 @@ export async function startSignalRApp(connectionString: string) {
       path: string,
       { query = {}, body, token, headers = {} }: CallOptions = {},
     ): Promise<Response> {
-      const target = new URL(`${url}${path}`)
+      const target = new URL(prefixed(`${url}${path}`))
       if (!path.startsWith('/api/v1/')) target.searchParams.set('api-version', '2022-06-01')
       for (const [name, value] of Object.entries(query))
         for (const one of [value].flat()) target.searchParams.append(name, one)

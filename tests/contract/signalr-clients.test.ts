@@ -1,29 +1,25 @@
 import { once } from 'node:events'
 
 import { HttpTransportType, HubConnectionState } from '@microsoft/signalr'
-import { startSignalREmulator } from '@sluice/emulator-signalr'
-import type { SignalREmulator, SignalREmulatorOptions } from '@sluice/emulator-signalr'
+import type { SignalREmulatorOptions } from '@sluice/emulator-signalr'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 
-import { event, startSignalRApp } from './signalr-app.ts'
+import { event } from './signalr-app.ts'
 import type { SignalRApp } from './signalr-app.ts'
+import { onAzure, openSignalR } from './signalr-service.ts'
 
 const waiting = { timeout: 10_000, interval: 10 }
 
-let emulator: SignalREmulator
+let close: () => Promise<void>
 let app: SignalRApp
 let clockOffsetMs = 0
 
 async function start(options: SignalREmulatorOptions = {}): Promise<void> {
   clockOffsetMs = 0
-  emulator = await startSignalREmulator({ clock: () => Date.now() + clockOffsetMs, ...options })
-  app = await startSignalRApp(emulator.connectionString)
+  ;({ app, close } = await openSignalR({ clock: () => Date.now() + clockOffsetMs, ...options }))
 }
-afterEach(async () => {
-  await app.close()
-  await emulator.close()
-})
+afterEach(() => close())
 
 const state = async () =>
   (await (await fetch(`${app.url}/_control/state`)).json()) as {
@@ -36,6 +32,7 @@ const state = async () =>
 
 const negotiate = (query?: string, token?: string) => app.negotiate(query, token)
 const openSocket = () => app.openSocket()
+const socketUrl = () => app.clientUrl('chat').replace('http', 'ws')
 
 describe('negotiation', () => {
   it('offers three transports, and two ids from version 1 on', async () => {
@@ -85,14 +82,14 @@ describe('negotiation', () => {
     const { connectionToken } = (await (await negotiate()).json()) as { connectionToken: string }
     const get = async (id: string, user: string) =>
       (
-        await fetch(`${app.url}/client/?hub=chat&id=${id}`, {
+        await fetch(`${app.clientUrl('chat')}&id=${id}`, {
           headers: { authorization: `Bearer ${await app.clientToken('chat', user)}` },
         })
       ).status
     expect(await get('unknown', 'u1')).toBe(404)
     expect(await get(connectionToken, 'u2')).toBe(403)
     expect(await get(connectionToken, 'u1')).toBe(200)
-    const socket = new WebSocket(`ws://127.0.0.1:${emulator.port}/client/?hub=chat&id=${connectionToken}`, {
+    const socket = new WebSocket(`${socketUrl()}&id=${connectionToken}`, {
       headers: { authorization: `Bearer ${await app.clientToken('chat', 'u1')}` },
     })
     const [error] = (await once(socket, 'error').catch((cause: unknown) => [cause])) as [Error]
@@ -102,7 +99,7 @@ describe('negotiation', () => {
   it('takes a WebSocket without negotiation, its token in the query', async () => {
     await start()
     const token = await app.clientToken('chat', 'u1')
-    const socket = new WebSocket(`ws://127.0.0.1:${emulator.port}/client/?hub=chat&access_token=${token}`)
+    const socket = new WebSocket(`${socketUrl()}&access_token=${token}`)
     await once(socket, 'open')
     socket.send('{"protocol":"json","version":1}\u001e')
     const [reply] = (await once(socket, 'message')) as [Buffer]
@@ -110,7 +107,7 @@ describe('negotiation', () => {
     socket.terminate()
   })
 
-  it('forgets a negotiation that nobody opens', async () => {
+  it.skipIf(onAzure)('forgets a negotiation that nobody opens', async () => {
     await start({ limits: { disconnectTimeoutMs: 20, sweepIntervalMs: 5 } })
     const { connectionToken } = (await (await negotiate()).json()) as { connectionToken: string }
     const authorization = `Bearer ${await app.clientToken('chat', 'u1')}`
@@ -159,7 +156,7 @@ describe('handshake', () => {
     socket.terminate()
   })
 
-  it('gives up on a client that does not shake hands', async () => {
+  it.skipIf(onAzure)('gives up on a client that does not shake hands', async () => {
     await start({ limits: { handshakeTimeoutMs: 20, sweepIntervalMs: 5 } })
     const { socket, received } = await openSocket()
     await once(socket, 'close')
@@ -167,7 +164,7 @@ describe('handshake', () => {
   })
 })
 
-describe('while connected', () => {
+describe.skipIf(onAzure)('while connected', () => {
   it('pings a client that hears nothing else', async () => {
     await start({ limits: { sweepIntervalMs: 5 } })
     const { socket, received } = await openSocket()
@@ -275,15 +272,15 @@ describe('while connected', () => {
       },
     ])
   })
+})
 
-  it('takes the user from the claim that Microsoft SDKs write', async () => {
-    await start()
-    const token = await app.sign(`${app.audience}/client/?hub=chat`, { 'asrs.s.uid': 'u7' })
-    const socket = new WebSocket(`ws://127.0.0.1:${emulator.port}/client/?hub=chat&access_token=${token}`)
-    await once(socket, 'open')
-    socket.send('{"protocol":"json","version":1}\u001e')
-    await once(socket, 'message')
-    expect((await app.call('HEAD', '/api/hubs/chat/users/u7')).status).toBe(200)
-    socket.terminate()
-  })
+it('takes the user from the claim that Microsoft SDKs write', async () => {
+  await start()
+  const token = await app.sign(`${app.audience}/client/?hub=chat`, { 'asrs.s.uid': 'u7' })
+  const socket = new WebSocket(`${socketUrl()}&access_token=${token}`)
+  await once(socket, 'open')
+  socket.send('{"protocol":"json","version":1}\u001e')
+  await once(socket, 'message')
+  expect((await app.call('HEAD', '/api/hubs/chat/users/u7')).status).toBe(200)
+  socket.terminate()
 })

@@ -1,13 +1,9 @@
 import { HttpTransportType } from '@microsoft/signalr'
-import { startSignalREmulator } from '@sluice/emulator-signalr'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { event, startSignalRApp } from './signalr-app.ts'
+import { event } from './signalr-app.ts'
 import type { SignalRApp } from './signalr-app.ts'
-
-/** The same suite runs against a real service in serverless mode when SIGNALR_CONTRACT_CONNECTION_STRING names one. */
-const real = process.env['SIGNALR_CONTRACT_CONNECTION_STRING']
-const targets = real === undefined ? ['the emulator'] : ['the emulator', 'the real service']
+import { openSignalR } from './signalr-service.ts'
 
 const ways = [
   [HttpTransportType.WebSockets, 'json'],
@@ -19,25 +15,14 @@ const ways = [
 
 const waiting = { timeout: 10_000, interval: 10 }
 
-describe.each(targets)('%s', (target) => {
+describe('delivery', () => {
   let app: SignalRApp
-  let stop = async (): Promise<void> => undefined
+  let close: () => Promise<void>
   let hubCount = 0
   const newHub = (): string => `contract${Date.now().toString(36)}${hubCount++}`
 
-  beforeAll(async () => {
-    if (target === 'the real service' && real !== undefined) {
-      app = await startSignalRApp(real)
-      return
-    }
-    const emulator = await startSignalREmulator()
-    stop = () => emulator.close()
-    app = await startSignalRApp(emulator.connectionString)
-  })
-  afterAll(async () => {
-    await app.close()
-    await stop()
-  })
+  beforeAll(async () => void ({ app, close } = await openSignalR()))
+  afterAll(() => close())
 
   describe.each(ways)('transport %s with %s', (transport, protocol) => {
     it('delivers a broadcast with every kind of argument', async () => {

@@ -1,32 +1,29 @@
 import { request } from 'node:http'
 
-import { startSignalREmulator } from '@sluice/emulator-signalr'
-import type { SignalREmulator } from '@sluice/emulator-signalr'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
-import { event, startSignalRApp } from './signalr-app.ts'
+import { event } from './signalr-app.ts'
 import type { SignalRApp } from './signalr-app.ts'
+import { onAzure, openSignalR } from './signalr-service.ts'
 
 const waiting = { timeout: 10_000, interval: 10 }
 const day = 24 * 60 * 60 * 1000
 
-let emulator: SignalREmulator
+let close: () => Promise<void>
 let app: SignalRApp
 let clockOffsetMs = 0
 
 beforeEach(async () => {
   clockOffsetMs = 0
   // Tokens of these tests live as long as the clock may jump; the limits keep clients alive across the jumps.
-  emulator = await startSignalREmulator({
+  const opened = await openSignalR({
     clock: () => Date.now() + clockOffsetMs,
     limits: { clientTimeoutMs: 1e12, disconnectTimeoutMs: 1e12 },
   })
-  app = await startSignalRApp(emulator.connectionString)
+  app = opened.app
+  close = opened.close
 })
-afterEach(async () => {
-  await app.close()
-  await emulator.close()
-})
+afterEach(() => close())
 
 const longToken = (path: string) => app.sign(`${app.audience}${path}`, {}, Date.now() + 400 * day)
 const errorOf = async (response: Response) => ({
@@ -127,7 +124,7 @@ describe('groups', () => {
     await expect.poll(() => first.received, waiting).toEqual([['both'], ['all']])
   })
 
-  it('ends a membership with a ttl on time', async () => {
+  it.skipIf(onAzure)('ends a membership with a ttl on time', async () => {
     const client = await app.connect({ hub: 'chat', user: 'u1' })
     await app.call('PUT', `${base}/users/u1/groups/g`, { query: { ttl: '60' } })
     expect((await app.call('HEAD', `${base}/groups/g`)).status).toBe(200)
@@ -160,7 +157,7 @@ describe('groups', () => {
   })
 
   it('prefixes the hub with an application', async () => {
-    const client = await app.connect({ hub: 'shop_chat' })
+    const client = await app.connect({ hub: `shop_${app.prefixed('/hubs/chat').slice('/hubs/'.length)}` })
     await app.call('POST', `${base}/:send`, { query: { application: 'Shop' }, body: event('app') })
     await expect.poll(() => client.received, waiting).toEqual([['app']])
   })
@@ -207,25 +204,26 @@ describe('tokens', () => {
     const claims = { aud: `${app.audience}${path}`, exp: Math.floor(Date.now() / 1000) + 60 }
     expect((await send(`${encode({ alg: 'none' })}.${encode(claims)}.`)).status).toBe(401)
     const { SignJWT } = await import('jose')
-    const key = /AccessKey=([^;]+)/.exec(emulator.connectionString)?.[1]
     const unending = new SignJWT({ aud: claims.aud }).setProtectedHeader({ alg: 'HS256' })
-    expect((await send(await unending.sign(new TextEncoder().encode(key)))).status).toBe(401)
+    expect((await send(await unending.sign(new TextEncoder().encode(app.accessKey)))).status).toBe(401)
   })
 
-  it('takes the port in the audience, an audience among others, and another name of this machine', async () => {
-    const own = `${app.url}${path}`
-    expect((await send(await app.sign(own))).status).toBe(202)
-    expect((await send(await app.sign(own.replace('127.0.0.1', 'localhost')))).status).toBe(202)
-    const { SignJWT } = await import('jose')
-    const key = /AccessKey=([^;]+)/.exec(emulator.connectionString)?.[1]
-    const two = new SignJWT()
-      .setAudience(['http://other', own])
-      .setExpirationTime('1m')
-      .setProtectedHeader({ alg: 'HS256' })
-    expect((await send(await two.sign(new TextEncoder().encode(key)))).status).toBe(202)
-  })
+  it.skipIf(onAzure)(
+    'takes the port in the audience, an audience among others, and another name of this machine',
+    async () => {
+      const own = `${app.url}${path}`
+      expect((await send(await app.sign(own))).status).toBe(202)
+      expect((await send(await app.sign(own.replace('127.0.0.1', 'localhost')))).status).toBe(202)
+      const { SignJWT } = await import('jose')
+      const two = new SignJWT()
+        .setAudience(['http://other', own])
+        .setExpirationTime('1m')
+        .setProtectedHeader({ alg: 'HS256' })
+      expect((await send(await two.sign(new TextEncoder().encode(app.accessKey)))).status).toBe(202)
+    },
+  )
 
-  it('refuses a token that was good until it expired', async () => {
+  it.skipIf(onAzure)('refuses a token that was good until it expired', async () => {
     const token = await app.sign(`${app.audience}${path}`)
     expect((await send(token)).status).toBe(202)
     clockOffsetMs = 61_000
@@ -261,7 +259,7 @@ describe('bad requests', () => {
   it('refuses invalid UTF-8 and another media type', async () => {
     const token = await app.sign(`${app.audience}${path}`)
     const raw = (body: Uint8Array<ArrayBuffer> | string, type: string) =>
-      fetch(`${app.url}${path}?api-version=2022-06-01`, {
+      fetch(app.prefixed(`${app.url}${path}?api-version=2022-06-01`), {
         method: 'POST',
         headers: { authorization: `Bearer ${token}`, 'content-type': type },
         body,
@@ -281,7 +279,7 @@ describe('bad requests', () => {
 
     const token = await app.sign(`${app.audience}${path}`)
     const status = await new Promise((resolve, reject) => {
-      const streaming = request(`${app.url}${path}?api-version=2022-06-01`, {
+      const streaming = request(app.prefixed(`${app.url}${path}?api-version=2022-06-01`), {
         method: 'POST',
         headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       })
@@ -313,7 +311,7 @@ describe('bad requests', () => {
     const token = await app.sign(`${app.audience}${path}`)
     const post = async (query: string) =>
       (
-        await fetch(`${app.url}${path}${query}`, {
+        await fetch(app.prefixed(`${app.url}${path}${query}`), {
           method: 'POST',
           headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
           body: JSON.stringify(event()),

@@ -93,6 +93,8 @@ export class Broker {
     this.#parts.journal.restore({
       run: (number) => (this.#nextLockId = firstLockId(number)),
       sequence: (entity, last) => namespace.restoreSequence(entity, last),
+      sessionLock: ({ entity, sessionId, lockedUntilMs }) =>
+        namespace.restoreSessionLock(entity, sessionId, lockedUntilMs),
       message: (entity, message) => {
         this.#lastRowId = Math.max(this.#lastRowId, message.rowId)
         namespace.restoreMessage(entity, message)

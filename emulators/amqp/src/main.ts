@@ -18,9 +18,12 @@ const usage = `Service Bus and Event Hubs emulator: AMQP 1.0 on one port.
 Prints one JSON line with the port, the control API's URL and the connection strings once it listens.
 `
 
-const fail = (message: string): never => {
+const misconfigured = 2
+const failed = 1
+
+const fail = (message: string, code = misconfigured): never => {
   process.stderr.write(`${message}\n`)
-  process.exit(2)
+  process.exit(code)
 }
 
 const readConfig = (file: string | undefined): object | undefined => {
@@ -95,5 +98,7 @@ try {
   }
   process.stdout.write(`${JSON.stringify(ready)}\n`)
 } catch (error) {
-  fail(error instanceof Error ? error.message : String(error))
+  // A port or a directory that cannot be had now may be had later: a supervisor tries those again.
+  const isSystemError = error instanceof Error && 'syscall' in error
+  fail(error instanceof Error ? error.message : String(error), isSystemError ? failed : misconfigured)
 }

@@ -77,7 +77,7 @@ const listen = (server: Server, port: number, host: string): Promise<void> =>
 
 const refuseConnections = (server: Server, durationMs: number): void => {
   const destroy = (socket: Socket): void => void socket.destroy()
-  server.on('connection', destroy)
+  if (durationMs > 0) server.on('connection', destroy)
   // After the reply to the control request, which came over one of these connections.
   setImmediate(() => server.closeAllConnections())
   setTimeout(() => server.off('connection', destroy), durationMs).unref()

@@ -10,7 +10,11 @@ export interface EmulatorSetOptions {
   eventHubsConfig?: string | undefined
   /** The twin's resources and deployments; absent takes its own default. */
   openaiConfig?: string | undefined
+  /** The twin's timed faults. */
+  openaiFaults?: string | undefined
   signalrKey?: string | undefined
+  /** Where the certificate of the Service Bus administration API is written. */
+  certificate?: string | undefined
   /** Azurite and a redis-server too. */
   all?: boolean
   report: (event: ProcessEvent) => void
@@ -38,11 +42,15 @@ export async function startEmulators(options: EmulatorSetOptions): Promise<Emula
       args: [
         ...flag('--service-bus-config', options.serviceBusConfig),
         ...flag('--event-hubs-config', options.eventHubsConfig),
+        ...flag('--certificate', options.certificate),
       ],
     }),
     emulatorProcess('cosmos', { dataDir }),
     emulatorProcess('signalr', { args: flag('--access-key', options.signalrKey) }),
-    emulatorProcess('openai', { dataDir, args: flag('--config', options.openaiConfig) }),
+    emulatorProcess('openai', {
+      dataDir,
+      args: [...flag('--config', options.openaiConfig), ...flag('--faults', options.openaiFaults)],
+    }),
     ...(options.all === true ? [azuriteProcess({ dataDir }), redisProcess({ port: await freePort(), dataDir })] : []),
   ]
   const processes = new Map(specs.map((spec) => [spec.name, new SupervisedProcess(spec, options.report)]))
@@ -67,9 +75,7 @@ export async function startEmulators(options: EmulatorSetOptions): Promise<Emula
     }
     if (name === 'azurite') connections.AZURE_STORAGE_CONNECTION_STRING = azuriteConnectionString(announced.port ?? 0)
     if (name === 'redis') connections.REDIS_URL = `redis://127.0.0.1:${announced.port}`
-    const control = announced.control ?? announced.port
-    if (typeof control === 'number') controls[name] = `http://127.0.0.1:${control}/_control`
-    if (typeof control === 'string') controls[name] = control
+    if (typeof announced.control === 'string') controls[name] = announced.control
   }
   return { connections, controls, processes, stop }
 }

@@ -22,6 +22,7 @@ export type Announcement = { port?: number; [field: string]: unknown }
 export type ProcessEvent = { name: string; kind: 'line'; line: string } | { name: string; kind: 'note'; note: string }
 
 const startDeadlineMs = 60_000
+const misconfiguredCode = 2
 const restartPauseMs = [100, 500, 2000, 5000]
 
 /**
@@ -31,6 +32,9 @@ const restartPauseMs = [100, 500, 2000, 5000]
  * The child runs in a process group of its own, so that a terminal's Ctrl-C reaches the supervisor alone, which then
  * stops its children in order; and its stdin is a pipe from here, so that it notices (EXIT_WITH_PARENT) when the
  * supervisor itself is killed.
+ *
+ * A first start that ends with exit code 2 is not repeated: that is how a process says that its arguments or its
+ * configuration are wrong.
  */
 export class SupervisedProcess {
   readonly #spec: ProcessSpec
@@ -124,11 +128,11 @@ export class SupervisedProcess {
     this.#exited = new Promise((resolve) => {
       child.once('error', (error) => {
         this.#report({ name: this.name, kind: 'note', note: `cannot be started: ${error.message}` })
-        this.#gone(resolve)
+        this.#gone(resolve, undefined)
       })
       child.once('exit', (code, signal) => {
         if (!this.#stopping) this.#report({ name: this.name, kind: 'note', note: `exited (${signal ?? code})` })
-        this.#gone(resolve)
+        this.#gone(resolve, code ?? undefined)
       })
     })
   }
@@ -154,14 +158,15 @@ export class SupervisedProcess {
     }
   }
 
-  #gone(resolve: () => void): void {
+  #gone(resolve: () => void, code: number | undefined): void {
     if (this.#child === undefined) return
     this.#child = undefined
     const wasUp = this.#ready
     this.#ready = false
     resolve()
     if (this.#stopping) return
-    if (this.#spec.restart === false || (!wasUp && this.#failures >= restartPauseMs.length)) {
+    const isMisconfigured = code === misconfiguredCode && this.#announced.port === undefined
+    if (this.#spec.restart === false || isMisconfigured || (!wasUp && this.#failures >= restartPauseMs.length)) {
       this.#settleWaiters(new Error(`${this.name} exited before it was ready`))
       return
     }

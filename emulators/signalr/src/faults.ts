@@ -64,14 +64,16 @@ const isText = (value: unknown): boolean => value === undefined || typeof value 
 const isCount = (value: unknown, max: number): boolean =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max
 
-/** Checks a body of POST /_control/faults: one fault or a list of them. Throws InvalidFaultError. */
+/** Checks a body of POST /_control/faults: one fault, a list of them, or `{ faults: […] }`. Throws InvalidFaultError. */
 export function parseFaults(body: unknown): { faults: Fault[]; drops: Drop[] } {
-  const entries: unknown[] = Array.isArray(body) ? body : [body]
+  const isWrapped = typeof body === 'object' && body !== null && 'faults' in body
+  const given = isWrapped ? body.faults : body
+  const entries: unknown[] = Array.isArray(given) ? given : [given]
   const faults: Fault[] = []
   const drops: Drop[] = []
   for (const entry of entries) {
     if (typeof entry !== 'object' || entry === null) throw new InvalidFaultError('a fault is an object')
-    const fault = { ...entry } as Record<string, unknown>
+    const fault = ownWords({ ...entry })
     if (![fault['hub'], fault['user'], fault['connectionId']].every(isText)) {
       throw new InvalidFaultError('hub, user and connectionId are strings')
     }
@@ -79,6 +81,17 @@ export function parseFaults(body: unknown): { faults: Fault[]; drops: Drop[] } {
     else faults.push(checkFault(fault))
   }
   return { faults, drops }
+}
+
+/** A fault in the words that all emulators share (see emulators/README.md) as one of this emulator's own. */
+function ownWords(fault: Record<string, unknown>): Record<string, unknown> {
+  const { kind, count, ...fields } = fault
+  if (kind === undefined) return fault
+  if (kind === 'drop-connections') return { ...fields, type: 'drop' }
+  if (kind === 'lose-locks') throw new InvalidFaultError('there are no locks to lose in SignalR')
+  if (kind !== 'delay' && kind !== 'refuse' && kind !== 'throttle')
+    throw new InvalidFaultError('kind is drop-connections, refuse, delay or throttle')
+  return { at: 'rest', ...fields, type: kind, ...(count === undefined ? {} : { times: count }) }
 }
 
 function checkFault(fault: Record<string, unknown>): Fault {

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import type { AccessKey } from '../config/access-key.ts'
 import { allows, verifySasToken } from '../server/sas-token.ts'
 import type { Namespace } from '../service-bus/namespace.ts'
+import type { Subscription } from '../service-bus/topic.ts'
 import {
   atomEntry,
   atomError,
@@ -14,6 +15,7 @@ import {
   topicEntry,
   type AtomEntry,
 } from './atom-xml.ts'
+import { ruleEntry } from './rule-xml.ts'
 import { selfSignedCertificate } from './self-signed-certificate.ts'
 
 type Parts = { namespace(): Namespace; keys: AccessKey[]; clock: Clock; host: string }
@@ -25,7 +27,7 @@ const openedNamespace = 'sbemulatorns'
 
 /**
  * Serves the reading half of the HTTP administration API over TLS: properties and runtime properties of the namespace, its
- * queues, topics and subscriptions. Entities are made by the configuration alone, so everything else is refused.
+ * queues, topics, subscriptions and their rules. Entities are made by the configuration alone, so everything else is refused.
  */
 export const startAdministrationServer = async (parts: Parts): Promise<AdministrationServer> => {
   const { key, certificate } = selfSignedCertificate(parts.clock.now())
@@ -81,7 +83,7 @@ const respond = (
     return { status: 200, body: atomEntry(base, namespaceEntry(openedNamespace, openedAtMs)) }
   const list = listed(parts.namespace(), path)
   if (list !== undefined) return { status: 200, body: page(base, path, list, url.searchParams) }
-  const entry = single(parts.namespace(), path)
+  const entry = single(parts.namespace(), path) ?? singleRule(parts.namespace(), path)
   return entry === undefined
     ? refuse(404, `The messaging entity '${path}' could not be found.`)
     : { status: 200, body: atomEntry(base, entry) }
@@ -110,9 +112,24 @@ const listed = (namespace: Namespace, path: string): AtomEntry[] | undefined => 
   const topic = namespace.topics.find(
     (candidate) => `${candidate.path}/Subscriptions`.toLowerCase() === path.toLowerCase(),
   )
-  return topic === undefined
-    ? undefined
-    : [...topic.subscriptions.values()].map(({ name, queue }) => subscriptionEntry(name, queue))
+  if (topic !== undefined)
+    return [...topic.subscriptions.values()].map(({ name, queue }) => subscriptionEntry(name, queue))
+  const subscription = ruleOwner(namespace, path, /\/Rules$/i)
+  return subscription?.rules.definitions.map((rule) => ruleEntry(subscription, rule))
+}
+
+/** The subscription whose address is what comes before `suffix`. */
+const ruleOwner = (namespace: Namespace, path: string, suffix: RegExp): Subscription | undefined => {
+  const owner = path.replace(suffix, '')
+  const entity = owner !== path && namespace.has(owner) ? namespace.resolve(owner) : undefined
+  return entity?.kind === 'subscription' ? entity.subscription : undefined
+}
+
+const singleRule = (namespace: Namespace, path: string): AtomEntry | undefined => {
+  const subscription = ruleOwner(namespace, path, /\/Rules\/[^/]+$/i)
+  const name = path.slice(path.lastIndexOf('/') + 1).toLowerCase()
+  const rule = subscription?.rules.definitions.find((candidate) => candidate.name.toLowerCase() === name)
+  return subscription === undefined || rule === undefined ? undefined : ruleEntry(subscription, rule)
 }
 
 const single = (namespace: Namespace, path: string): AtomEntry | undefined => {

@@ -11,16 +11,16 @@ const largestMegabytes = 1024
 /** One resource of the administration API: its title, the path in its id, and the XML of its description. */
 export type AtomEntry = { title: string; path: string; content: string }
 
-const escape = (text: string): string =>
+export const escapeXml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 
-const elements = (values: Record<string, string | number | boolean | undefined>): string =>
+export const elements = (values: Record<string, string | number | boolean | undefined>): string =>
   Object.entries(values)
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `<${name}>${escape(String(value))}</${name}>`)
+    .map(([name, value]) => `<${name}>${escapeXml(String(value))}</${name}>`)
     .join('')
 
-const description = (name: string, content: string): string =>
+export const description = (name: string, content: string): string =>
   `<${name} xmlns="${connectNamespace}" xmlns:i="${instanceNamespace}">${content}</${name}>`
 
 const counts = (queue: MessageQueue): string => {
@@ -126,7 +126,7 @@ export const namespaceEntry = (name: string, openedAtMs: number): AtomEntry => (
 })
 
 const entryXml = (base: string, { title, path, content }: AtomEntry, attributes = ''): string =>
-  `<entry${attributes}><id>${escape(`${base}/${path}`)}</id><title type="text">${escape(title)}</title><content type="application/xml">${content}</content></entry>`
+  `<entry${attributes}><id>${escapeXml(`${base}/${path}`)}</id><title type="text">${escapeXml(title)}</title><content type="application/xml">${content}</content></entry>`
 
 export const atomEntry = (base: string, entry: AtomEntry): string =>
   entryXml(base, entry, ' xmlns="http://www.w3.org/2005/Atom"')
@@ -134,12 +134,12 @@ export const atomEntry = (base: string, entry: AtomEntry): string =>
 /** @param next the address of the following page, when there is one */
 export const atomFeed = (base: string, title: string, entries: AtomEntry[], next: string | undefined): string => {
   const links = [
-    `<link rel="self" href="${escape(`${base}/${title}`)}"/>`,
-    next === undefined ? '' : `<link rel="next" href="${escape(next)}"/>`,
+    `<link rel="self" href="${escapeXml(`${base}/${title}`)}"/>`,
+    next === undefined ? '' : `<link rel="next" href="${escapeXml(next)}"/>`,
   ]
   const content = entries.map((entry) => entryXml(base, entry)).join('')
-  return `<feed xmlns="http://www.w3.org/2005/Atom"><title type="text">${escape(title)}</title>${links.join('')}${content}</feed>`
+  return `<feed xmlns="http://www.w3.org/2005/Atom"><title type="text">${escapeXml(title)}</title>${links.join('')}${content}</feed>`
 }
 
 export const atomError = (status: number, detail: string): string =>
-  `<Error><Code>${status}</Code><Detail>${escape(detail)}</Detail></Error>`
+  `<Error><Code>${status}</Code><Detail>${escapeXml(detail)}</Detail></Error>`

@@ -32,7 +32,7 @@ export class LinkRouter {
 
   /** The client sends. */
   attachReceiver(peer: Peer, receiver: RheaReceiver): void {
-    this.#attach(receiver, entityPath(addressOf(receiver, 'target') ?? ''), (address) => {
+    this.#attach(peer, receiver, entityPath(addressOf(receiver, 'target') ?? ''), (address) => {
       const { context } = this.#parts
       const { namespace, eventHubs } = this.#parts.entities()
       const requests = this.#requestHandler(peer, address)
@@ -59,7 +59,7 @@ export class LinkRouter {
 
   /** The client receives. */
   attachSender(peer: Peer, sender: RheaSender): void {
-    this.#attach(sender, entityPath(addressOf(sender, 'source') ?? ''), (address) => {
+    this.#attach(peer, sender, entityPath(addressOf(sender, 'source') ?? ''), (address) => {
       const { context } = this.#parts
       const { namespace, eventHubs } = this.#parts.entities()
       if (isRequestNode(address)) {
@@ -79,8 +79,9 @@ export class LinkRouter {
     })
   }
 
-  #attach(link: RheaReceiver | RheaSender, address: string, open: (address: string) => void): void {
+  #attach(peer: Peer, link: RheaReceiver | RheaSender, address: string, open: (address: string) => void): void {
     const { faults, clock } = this.#parts.context
+    const path = this.#faultPath(peer, address)
     const links = Object.keys(link.session.links).length
     // Refused links stay until the client detaches them too, so a client that goes on attaching is cut off.
     if (links > 2 * mostLinksPerSession) throw new Error('too many links on one session')
@@ -88,13 +89,13 @@ export class LinkRouter {
       try {
         if (links > mostLinksPerSession) throw quotaExceeded('a session with too many links')
         if (address === '') throw entityNotFound('')
-        if (address !== '$cbs') faults.check('attach', ownerOf(address))
+        if (address !== '$cbs') faults.check('attach', path)
         open(address)
       } catch (error) {
         refuseAttach(link, error instanceof BrokerError ? error : new BrokerError('amqp:internal-error', String(error)))
       }
     }
-    const delayMs = address === '$cbs' ? 0 : faults.delayMs('attach', ownerOf(address))
+    const delayMs = address === '$cbs' ? 0 : faults.delayMs('attach', path)
     if (delayMs === 0) {
       attempt()
       return
@@ -104,6 +105,12 @@ export class LinkRouter {
       attempt()
       if (link.is_remote_open()) resumeAttach(link)
     })
+  }
+
+  /** Faults name an entity; of an event hub's addresses that is the hub. */
+  #faultPath(peer: Peer, address: string): string {
+    const owner = ownerOf(address)
+    return owner !== '' && this.#isEventHub(peer, owner) ? (owner.split('/')[0] ?? owner) : owner
   }
 
   #requestHandler(peer: Peer, address: string): RequestHandler | undefined {

@@ -51,8 +51,8 @@ export const openConsumer = (context: LinkContext, peer: Peer, entity: Entity, s
   }
   if (typeof session === 'string') {
     const lockedUntilMs = consumer.acceptSession(session)
-    acceptAttach(sender)
-    grantSession(sender, session, lockedUntilMs)
+    holdAttach(sender)
+    replyWithSession(context, sender, session, lockedUntilMs)
   } else if (session === null) waitForSession(context, peer, sender, consumer, link)
   else {
     acceptAttach(sender)
@@ -91,11 +91,22 @@ const waitForSession = (
   })
   consumer.acceptNextSession((sessionId, lockedUntilMs) => {
     timer.cancel()
+    replyWithSession(context, sender, sessionId, lockedUntilMs)
+  })
+}
+
+// The reply acknowledges the session's lock, so it waits until the lock is in the journal.
+const replyWithSession = (
+  { journal }: LinkContext,
+  sender: RheaSender,
+  sessionId: string,
+  lockedUntilMs: number,
+): void =>
+  journal.afterCommit(() => {
     acceptAttach(sender)
     grantSession(sender, sessionId, lockedUntilMs)
     resumeAttach(sender)
   })
-}
 
 const track = (peer: Peer, sender: RheaSender, link: OpenLink): void => {
   peer.links.add(link)

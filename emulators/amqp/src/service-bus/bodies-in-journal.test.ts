@@ -104,6 +104,7 @@ describe('bare messages that only the journal keeps', () => {
     journal.restore({
       message: (_entity: number, message: BrokeredMessage) => queue.restore(message),
       sequence: nothing,
+      sessionLock: nothing,
       sessionState: nothing,
       duplicate: nothing,
       rules: nothing,

@@ -31,6 +31,8 @@ export interface DispatchedQueue {
   expireLock(message: BrokeredMessage): void
   /** Takes the lock away without counting the delivery. */
   releaseLock(message: BrokeredMessage): void
+  /** Records until when a session is locked; undefined when it has been given up. */
+  saveSessionLock(sessionId: string, lockedUntilMs: number | undefined): void
   /** Tells the queue that `nextDeadline` may have come closer. */
   deadlineChanged(): void
 }

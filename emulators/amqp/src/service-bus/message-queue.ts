@@ -229,7 +229,12 @@ export class MessageQueue implements DispatchedQueue {
 
   releaseLock(message: BrokeredMessage): void {
     this.#locks.unlock(message)
+    this.contents.updated(message)
     this.#makeReady(message)
+  }
+
+  saveSessionLock(sessionId: string, lockedUntilMs: number | undefined): void {
+    this.#context.journal.saveSessionLock(this.contents.entity, sessionId, lockedUntilMs)
   }
 
   /** The link that holds the lock is gone; the lock stays. */
@@ -241,12 +246,16 @@ export class MessageQueue implements DispatchedQueue {
     this.#deadlines.arm()
   }
 
-  /** Puts back a message of an earlier run. Locks of sessions ended with the connections that held them. */
+  /** Puts back a message of an earlier run. In a session its lock ends with the session's, whatever it was when it was written. */
   restore(message: BrokeredMessage): void {
     this.contents.restore(message)
     if (message.expiresAtMs < Infinity) this.#deadlines.expires(message.expiresAtMs, message.sequenceNumber)
     if (message.state === 'scheduled') this.#deadlines.schedule(message.scheduledAtMs ?? 0, message.sequenceNumber)
-    if (this.sessions !== undefined) message.lock = undefined
+    if (message.lock !== undefined && this.sessions !== undefined) {
+      if (this.sessions.isHeld(message.sessionId ?? ''))
+        message.lock.lockedUntilMs = this.#dispatcher.lockedUntil(message)
+      else message.lock = undefined
+    }
     if (message.lock !== undefined) this.#locks.restore(message)
     else if (message.state === 'active') this.#dispatcher.ready(message)
   }

@@ -79,6 +79,10 @@ export class Namespace {
     this.#byNumber.get(entity)?.contents.restoreSequence(lastSequenceNumber)
   }
 
+  restoreSessionLock(entity: number, sessionId: string, lockedUntilMs: number): void {
+    this.#byNumber.get(entity)?.sessions?.restoreLock(sessionId, lockedUntilMs)
+  }
+
   restoreSessionState(entity: number, sessionId: string, state: Buffer): void {
     this.#byNumber.get(entity)?.sessions?.setState(sessionId, state)
   }

@@ -22,6 +22,16 @@ type Session = {
   updatedAtMs: number
 }
 
+/** Who holds a session that was locked before a restart: nobody who could take messages, until the lock ends. */
+const formerHolder: SessionHolder = {
+  mode: 'peek-lock',
+  capacity: () => 0,
+  deliver: () => undefined,
+  lockLost: () => undefined,
+  granted: () => undefined,
+  sessionLockLost: () => undefined,
+}
+
 /** First in, first out per session: each session has one holder at a time, and one lock for all of its messages. */
 export class SessionDispatcher implements Dispatcher {
   readonly #queue: DispatchedQueue
@@ -45,7 +55,12 @@ export class SessionDispatcher implements Dispatcher {
   accept(sessionId: string, holder: SessionHolder): number {
     const session = this.#session(sessionId)
     if (session.holder !== undefined) throw sessionCannotBeLocked(sessionId)
-    return this.#hold(session, holder)
+    return this.#lock(session, holder)
+  }
+
+  /** The session was locked when a former run ended. Its holder cannot be told from others, so nobody gets it before. */
+  restoreLock(sessionId: string, lockedUntilMs: number): void {
+    this.#hold(this.#session(sessionId), formerHolder, lockedUntilMs)
   }
 
   /** Grants the next free session that has messages, now or as soon as there is one. `stopWaiting` ends the wait. */
@@ -72,15 +87,16 @@ export class SessionDispatcher implements Dispatcher {
   renew(sessionId: string): number {
     const session = this.#held.get(sessionId)
     if (session === undefined) throw sessionLockLost(sessionId)
-    session.lockedUntilMs = this.#queue.now() + this.#queue.lockDurationMs
+    session.lockedUntilMs = this.#newExpiry()
     this.#held.delete(sessionId)
     this.#held.set(sessionId, session)
+    this.#queue.saveSessionLock(sessionId, session.lockedUntilMs)
     for (const message of session.locked.values()) if (message.lock) message.lock.lockedUntilMs = session.lockedUntilMs
     return session.lockedUntilMs
   }
 
-  holds(sessionId: string, holder: SessionHolder): boolean {
-    return this.#held.get(sessionId)?.holder === holder
+  isHeld(sessionId: string): boolean {
+    return this.#held.has(sessionId)
   }
 
   /** Ends every session lock at once, as the service may do at any time. */
@@ -167,7 +183,7 @@ export class SessionDispatcher implements Dispatcher {
       const session = this.#nextFree()
       if (session === undefined) return
       this.#waiting.delete(holder)
-      holder.granted(session.id, this.#hold(session, holder))
+      holder.granted(session.id, this.#lock(session, holder))
     }
   }
 
@@ -184,25 +200,37 @@ export class SessionDispatcher implements Dispatcher {
     return undefined
   }
 
-  #hold(session: Session, holder: SessionHolder): number {
+  #newExpiry(): number {
+    return this.#queue.now() + this.#queue.lockDurationMs
+  }
+
+  #lock(session: Session, holder: SessionHolder): number {
+    const lockedUntilMs = this.#newExpiry()
+    this.#hold(session, holder, lockedUntilMs)
+    this.#queue.saveSessionLock(session.id, lockedUntilMs)
+    return lockedUntilMs
+  }
+
+  #hold(session: Session, holder: SessionHolder, lockedUntilMs: number): void {
     session.holder = holder
-    session.lockedUntilMs = this.#queue.now() + this.#queue.lockDurationMs
+    session.lockedUntilMs = lockedUntilMs
     this.#free.delete(session)
     this.#held.set(session.id, session)
     this.#dirty.add(session)
     if (this.#held.size === 1) this.#queue.deadlineChanged()
-    return session.lockedUntilMs
   }
 
   #expire(session: Session): void {
     const holder = session.holder
     this.#giveUp(session, (message) => this.#queue.expireLock(message))
     holder?.sessionLockLost()
+    this.#grant()
   }
 
   #giveUp(session: Session, unlock: (message: BrokeredMessage) => void): void {
     session.holder = undefined
     this.#held.delete(session.id)
+    this.#queue.saveSessionLock(session.id, undefined)
     for (const message of session.locked.values()) unlock(message)
     session.locked.clear()
     if (session.ready.size > 0) this.#free.add(session)

@@ -13,6 +13,7 @@ export type StoredEvent = {
 }
 
 export type StoredSession = { entity: number; sessionId: string; state: Buffer }
+export type StoredSessionLock = { entity: number; sessionId: string; lockedUntilMs: number }
 
 /**
  * Where the broker's state is written. Calls record a change at once; `afterCommit` tells when everything recorded so far
@@ -31,6 +32,8 @@ export interface Journal {
   removeMessage(rowId: number): void
   saveSequence(entity: number, lastSequenceNumber: number): void
   saveSessionState(entity: number, sessionId: string, state: Buffer | undefined): void
+  /** Until when the session is locked; undefined when it has been given up. */
+  saveSessionLock(entity: number, sessionId: string, lockedUntilMs: number | undefined): void
   saveDuplicate(entity: number, messageId: string, untilMs: number): void
   saveRules(entity: number, rules: { name: string; definition: string }[]): void
   appendEvent(partition: number, event: StoredEvent): void
@@ -45,6 +48,8 @@ export interface Journal {
 }
 
 export type RestoreVisitor = {
+  /** Visited before the messages, whose locks are only as good as their session's; in the order in which they end. */
+  sessionLock(lock: StoredSessionLock): void
   message(entity: number, message: BrokeredMessage): void
   sequence(entity: number, lastSequenceNumber: number): void
   sessionState(session: StoredSession): void

@@ -18,6 +18,7 @@ export const memoryJournal = (): Journal => {
     removeMessage: nothing,
     saveSequence: nothing,
     saveSessionState: nothing,
+    saveSessionLock: nothing,
     saveDuplicate: nothing,
     saveRules: nothing,
     appendEvent: nothing,

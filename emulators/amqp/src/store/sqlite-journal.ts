@@ -18,6 +18,9 @@ const sql = {
   saveSequence: 'INSERT INTO sequences VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET last = excluded.last',
   saveSession: 'INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (entity, id) DO UPDATE SET state = excluded.state',
   removeSession: 'DELETE FROM sessions WHERE entity = ? AND id = ?',
+  saveSessionLock:
+    'INSERT INTO session_locks VALUES (?, ?, ?) ON CONFLICT (entity, id) DO UPDATE SET locked_until = excluded.locked_until',
+  removeSessionLock: 'DELETE FROM session_locks WHERE entity = ? AND id = ?',
   saveDuplicate:
     'INSERT INTO duplicates VALUES (?, ?, ?) ON CONFLICT (entity, message_id) DO UPDATE SET until = excluded.until',
   removeRules: 'DELETE FROM rules WHERE entity = ?',
@@ -106,6 +109,11 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
       if (state === undefined) run.removeSession.run(entity, sessionId)
       else run.saveSession.run(entity, sessionId, state)
     },
+    saveSessionLock(entity, sessionId, lockedUntilMs) {
+      begin()
+      if (lockedUntilMs === undefined) run.removeSessionLock.run(entity, sessionId)
+      else run.saveSessionLock.run(entity, sessionId, lockedUntilMs)
+    },
     saveDuplicate(entity, messageId, untilMs) {
       begin()
       run.saveDuplicate.run(entity, messageId, untilMs)
@@ -135,7 +143,7 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
     reset() {
       commit()
       database.exec(
-        'DELETE FROM messages; DELETE FROM sessions; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;',
+        'DELETE FROM messages; DELETE FROM sessions; DELETE FROM session_locks; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;',
       )
     },
     close() {
@@ -156,6 +164,13 @@ const restoreAll = (database: DatabaseSync, visitor: RestoreVisitor, now: number
   visitor.run(Number(database.prepare("SELECT value FROM meta WHERE name = 'run'").get()?.['value']))
   for (const row of database.prepare('SELECT * FROM sequences').iterate())
     visitor.sequence(Number(row['entity']), Number(row['last']))
+  for (const row of database.prepare('SELECT * FROM session_locks ORDER BY locked_until').iterate()) {
+    visitor.sessionLock({
+      entity: Number(row['entity']),
+      sessionId: String(row['id']),
+      lockedUntilMs: Number(row['locked_until']),
+    })
+  }
   // Unlocked messages first, by age; then the locked ones by expiry, which is the order that the queues rely on.
   for (const row of database.prepare('SELECT * FROM messages ORDER BY locked_until, id').iterate())
     visitor.message(Number(row['entity']), messageOfRow(row))

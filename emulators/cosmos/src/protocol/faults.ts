@@ -5,7 +5,7 @@ import { isJsonObject, type Json, type JsonObject } from '../json.ts'
  * - `delay`: handle the request after `delayMs`.
  * - `drop`: destroy the connection, before handling it (`phase` request) or after (`response`: the outcome is unknown to the client).
  * - `throttle`: 429 with `retryAfterMs`. `unavailable`: 503.
- * - `refuse`: new connections are closed at once and open ones dropped, for `durationMs`.
+ * - `refuse`: new connections are closed at once, for `durationMs`, and open ones dropped.
  */
 export interface Fault {
   type: 'delay' | 'drop' | 'throttle' | 'unavailable' | 'refuse'
@@ -38,8 +38,31 @@ const amount = (value: JsonObject, name: string): number | undefined => {
   return field
 }
 
-const readFault = (value: Json): Fault => {
-  if (!isJsonObject(value)) throw badRequest('A fault is not an object.')
+/** A fault in the words that all emulators share (see emulators/README.md) as one of this emulator's own. */
+const ownWords = (value: JsonObject): JsonObject => {
+  const { kind, ...fields } = value
+  switch (kind) {
+    case undefined:
+      return value
+    case 'drop-connections':
+      return { type: 'refuse', durationMs: 0 }
+    case 'refuse':
+      return { ...fields, type: 'unavailable' }
+    case 'delay':
+      if (fields['delayMs'] === undefined) throw badRequest('A delay needs delayMs.')
+      return { ...fields, type: 'delay' }
+    case 'throttle':
+      return { ...fields, type: 'throttle' }
+    case 'lose-locks':
+      throw badRequest('There are no locks to lose in Cosmos DB.')
+    default:
+      throw badRequest("A fault's kind is drop-connections, refuse, delay or throttle.")
+  }
+}
+
+const readFault = (given: Json): Fault => {
+  if (!isJsonObject(given)) throw badRequest('A fault is not an object.')
+  const value = ownWords(given)
   const type = faultTypes.find((kind) => kind === value['type'])
   if (type === undefined) throw badRequest(`A fault's type is one of ${faultTypes.join(', ')}.`)
   const phase = text(value, 'phase')

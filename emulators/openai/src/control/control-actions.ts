@@ -51,10 +51,11 @@ export function parseControlAction(value: unknown, twin: Twin): ControlAction {
   }
 }
 
-/** Adds faults; an outage also cuts what is open in its region. */
+/** Adds faults; an outage cuts what is open in its region, and a cut does nothing else. */
 function addFaults(values: readonly unknown[], twin: Twin): readonly Fault[] {
   const added = twin.faults.add(values)
   for (const fault of added) {
+    if (fault.type === 'cut') cutOpenCalls(twin, fault.resource, fault.deployment, fault.id)
     if (fault.type === 'outage' && fault.resource !== undefined && fault.mode !== '503')
       cutOpenCalls(twin, fault.resource, undefined, fault.id)
   }

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { applyControl, deploymentOf, parseControlAction } from './control-actions.ts'
 import { ExchangeClosed } from '../http/exchange.ts'
-import { numberOf, objectOf } from '../json-fields.ts'
+import { isObject, numberOf, objectOf } from '../json-fields.ts'
 import type { Json } from '../json-fields.ts'
-import { readJson } from '../http/request-body.ts'
+import { readJson, readJsonValue } from '../http/request-body.ts'
 import type { Twin } from '../twin.ts'
 
 function state(twin: Twin): Json {
@@ -87,11 +87,12 @@ async function answer(twin: Twin, req: IncomingMessage): Promise<object | undefi
     req.resume()
     return reset(twin)
   }
-  const body = await readJson(req)
   if (path === 'faults') {
-    const faults = 'faults' in body ? body['faults'] : [body]
+    const body = await readJsonValue(req)
+    const faults = isObject(body) && 'faults' in body ? body['faults'] : body
     return { faults: applyControl(parseControlAction({ faults }, twin), twin) }
   }
+  const body = await readJson(req)
   if (path === 'actions') return { faults: applyControl(parseControlAction(body, twin), twin) }
   if (path === 'deployments') {
     const deployment = deploymentOf(body, twin)

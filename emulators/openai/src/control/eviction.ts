@@ -2,11 +2,16 @@ import { randomUUID } from 'node:crypto'
 import type { Deployment } from '../quotas/deployment.ts'
 import type { Twin } from '../twin.ts'
 
-/** Cuts every open call of a resource, or of one of its deployments, as the loss of its machines does. */
-export function cutOpenCalls(twin: Twin, resource: string, deployment: Deployment | undefined, why: string): void {
+/** Cuts every open call, or those of a resource or of a deployment, as the loss of its machines does. */
+export function cutOpenCalls(
+  twin: Twin,
+  resource: string | undefined,
+  deployment: string | undefined,
+  why: string,
+): void {
   for (const exchange of twin.open) {
-    if (exchange.resource.settings.name !== resource) continue
-    if (deployment !== undefined && exchange.deployment !== deployment) continue
+    if (resource !== undefined && exchange.resource.settings.name !== resource) continue
+    if (deployment !== undefined && exchange.deployment?.settings.name !== deployment) continue
     exchange.cut(why)
   }
 }
@@ -39,7 +44,7 @@ export class Evictions {
       eviction.started = true
       this.#incarnation++
       eviction.deployment.evicted = true
-      cutOpenCalls(twin, eviction.deployment.resource, eviction.deployment, 'evicted')
+      cutOpenCalls(twin, eviction.deployment.resource, eviction.deployment.settings.name, 'evicted')
     }
   }
 

@@ -18,9 +18,9 @@ const operations = [
 ] as const
 export type Operation = (typeof operations)[number]
 
-const faultTypes = ['status', 'delay', 'hang', 'drop', 'slow', 'outage'] as const
+const faultTypes = ['status', 'delay', 'hang', 'drop', 'slow', 'outage', 'cut'] as const
 
-/** One fault: what it does, to which calls, how often. Absent selectors match everything. */
+/** One fault: what it does, to which calls, how often. Absent selectors match everything. A `cut` is over at once. */
 export interface Fault {
   id: string
   type: (typeof faultTypes)[number]
@@ -76,9 +76,35 @@ const known =
     ',',
   )
 
+const unavailable = 503
+const tooMany = 429
+
+/** A fault in the words that all emulators share (see emulators/README.md) as one of the twin's own. */
+function ownWords(value: Json): Json {
+  const { kind, delayMs, retryAfterMs, ...fields } = value
+  switch (kind) {
+    case undefined:
+      return value
+    case 'drop-connections':
+      return { ...fields, type: 'cut' }
+    case 'refuse':
+      return { ...fields, type: 'status', status: unavailable }
+    case 'throttle':
+      return { ...fields, type: 'status', status: tooMany, retry_after_ms: retryAfterMs }
+    case 'delay':
+      if (delayMs === undefined) throw new TypeError('a delay needs delayMs')
+      return { ...fields, type: 'delay', ms: delayMs }
+    case 'lose-locks':
+      throw new TypeError('there are no locks to lose in Azure OpenAI')
+    default:
+      throw new TypeError('kind must be drop-connections, refuse, delay or throttle')
+  }
+}
+
 /** @throws TypeError that names the field that is wrong. */
-export function parseFault(value: unknown, id: string): Fault {
-  if (!isObject(value)) throw new TypeError('a fault must be an object')
+export function parseFault(given: unknown, id: string): Fault {
+  if (!isObject(given)) throw new TypeError('a fault must be an object')
+  const value = ownWords(given)
   const unknown = Object.keys(value).find((field) => !known.includes(field))
   if (unknown !== undefined) throw new TypeError(`unknown field ${unknown}, expected ${known.join(', ')}`)
   const type = oneOf(value['type'], faultTypes, 'type')
@@ -124,7 +150,7 @@ export class FaultList {
   add(values: readonly unknown[]): Fault[] {
     const parsed = values.map((value, i) => parseFault(value, `fault-${this.#ids + i + 1}`))
     this.#ids += parsed.length
-    this.#faults.push(...parsed)
+    this.#faults.push(...parsed.filter(({ type }) => type !== 'cut'))
     return parsed
   }
 

@@ -32,8 +32,13 @@ function readBody(req: IncomingMessage, limit = maxJsonBytes): Promise<Buffer> {
   })
 }
 
-/** @throws AzureError 400 or 415 when the body is not a JSON object. */
-export async function readJson(req: IncomingMessage): Promise<Json> {
+const notJson = () =>
+  invalidRequest(
+    'We could not parse the JSON body of your request. The API expects a JSON payload, but what was sent was not valid JSON.',
+  )
+
+/** @throws AzureError 400 or 415 when the body is not JSON. */
+export async function readJsonValue(req: IncomingMessage): Promise<unknown> {
   const type = req.headers['content-type']
   if (type !== undefined && !type.includes('json')) {
     req.resume()
@@ -41,12 +46,15 @@ export async function readJson(req: IncomingMessage): Promise<Json> {
   }
   const body = await readBody(req)
   try {
-    const value: unknown = JSON.parse(body.toString('utf8'))
-    if (isObject(value)) return value
+    return JSON.parse(body.toString('utf8'))
   } catch {
-    // Falls through to the same answer as a body that is JSON but no object.
+    throw notJson()
   }
-  throw invalidRequest(
-    'We could not parse the JSON body of your request. The API expects a JSON payload, but what was sent was not valid JSON.',
-  )
+}
+
+/** @throws AzureError 400 or 415 when the body is not a JSON object. */
+export async function readJson(req: IncomingMessage): Promise<Json> {
+  const value = await readJsonValue(req)
+  if (!isObject(value)) throw notJson()
+  return value
 }
