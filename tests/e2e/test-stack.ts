@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,12 @@ export interface TestStack extends LocalStack {
 
 /** A whole stack of its own for one test file. Logs are kept and shown only when a start fails. */
 export async function startTestStack(
-  options: { env?: Record<string, string>; durable?: boolean } = {},
+  options: {
+    env?: Record<string, string>
+    durable?: boolean
+    /** Of every queue and subscription, as ISO 8601: what a killed receiver held comes again after that long. */
+    lockDuration?: string
+  } = {},
 ): Promise<TestStack> {
   const localDir = mkdtempSync(join(tmpdir(), 'sluice-test-'))
   const logs: string[] = []
@@ -26,6 +31,7 @@ export async function startTestStack(
     dataDir: options.durable === true ? join(localDir, 'data') : undefined,
     port: 0,
     ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.lockDuration === undefined ? {} : { serviceBusConfig: withLocks(localDir, options.lockDuration) }),
     report: (event) => logs.push(`${event.name} ${event.kind === 'line' ? event.line : event.note}`),
   }).catch((error: unknown) => {
     console.error(logs.join('\n'))
@@ -50,6 +56,13 @@ export async function startTestStack(
       rmSync(localDir, { recursive: true, force: true })
     },
   }
+}
+
+function withLocks(dir: string, lockDuration: string): string {
+  const file = join(dir, 'service-bus.json')
+  const entities = readFileSync('config/service-bus.json', 'utf8')
+  writeFileSync(file, entities.replaceAll(/"LockDuration": "[^"]+"/g, `"LockDuration": "${lockDuration}"`))
+  return file
 }
 
 /** A webhook receiver written with `standardwebhooks` alone, that remembers what it verified. */

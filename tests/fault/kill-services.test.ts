@@ -11,7 +11,11 @@ let stack: TestStack
 let inbox: Awaited<ReturnType<typeof startInbox>>
 
 beforeAll(async () => {
-  stack = await startTestStack({ durable: true, env: { BEAT_MS: '500', LEASE_MS: '3000', SWEEP_INTERVAL_MS: '500' } })
+  stack = await startTestStack({
+    durable: true,
+    lockDuration: 'PT5S',
+    env: { BEAT_MS: '500', LEASE_MS: '3000', SWEEP_INTERVAL_MS: '500' },
+  })
   inbox = await startInbox(stack.env.SLUICE_WEBHOOK_SECRET ?? '')
 }, 120_000)
 afterAll(async () => {
