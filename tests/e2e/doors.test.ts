@@ -9,7 +9,7 @@ import OpenAI, { AzureOpenAI, BadRequestError, NotFoundError, toFile } from 'ope
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { eventually, startTestStack, type TestStack } from './test-stack.ts'
 
-// Files and batches through every door with the unmodified SDK, and with the command line.
+// Files and batches through every door with the unmodified SDK and with the command line; realtime as a browser does it.
 
 const command = fileURLToPath(new URL('../../cli/bin/sluice.js', import.meta.url))
 const run = promisify(execFile)
@@ -211,4 +211,31 @@ test('the command line submits, watches, lists and downloads', async () => {
     stderr: expect.stringContaining('no batch') as string,
   })
   await expect(sluice('submit', 'work.jsonl', '--deadline', 'soon')).rejects.toMatchObject({ code: 1 })
+})
+
+test.each([
+  ['/v1/realtime/client_secrets', { session: { type: 'realtime', model: 'gpt-realtime' } }, 'gpt-realtime'],
+  ['/api/ModelRouter', { message: 'Hello', userId: 'u1', sessionId: 's1', mode: 'realtime' }, 'gpt-realtime-mini'],
+])('a token from %s opens a realtime session in a browser', async (path, body, model) => {
+  const answer = (await (await stack.api(path, { method: 'POST', body: JSON.stringify(body) })).json()) as {
+    value?: string
+    token?: string
+    sluice?: { webrtc_url: string }
+    webrtc_url?: string
+  }
+  expect(answer.webrtc_url ?? answer.sluice?.webrtc_url).toMatch(/^https:/)
+  // What a browser can set: no headers, only sub-protocols.
+  const socket = new WebSocket(`${stack.env.INGEST_URL?.replace('http', 'ws')}/v1/realtime`, [
+    'realtime',
+    `openai-insecure-api-key.${answer.value ?? answer.token}`,
+  ])
+  try {
+    const created = await new Promise<string>((resolve, reject) => {
+      socket.addEventListener('message', ({ data }) => resolve(String(data)), { once: true })
+      socket.addEventListener('close', ({ code }) => reject(new Error(`closed with ${code}`)))
+    })
+    expect(JSON.parse(created)).toMatchObject({ type: 'session.created', session: { model } })
+  } finally {
+    socket.close()
+  }
 })
