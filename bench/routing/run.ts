@@ -3,12 +3,16 @@ import type { RequestBody } from '@sluice/contracts'
 import { scoreComplexity } from '@sluice/routing'
 import { demoLines } from '../../stack/src/demo-lines.ts'
 import type { BenchOptions } from '../main.ts'
+import { compareOnTwin } from './against-twin.ts'
 
-const card = new URL('../../libs/routing/src/generated/complexity-card.json', import.meta.url)
+const generated = new URL('../../libs/routing/src/generated/', import.meta.url)
+const cardOf = (name: string): unknown => JSON.parse(readFileSync(new URL(`${name}-card.json`, generated), 'utf8'))
 
 /**
  * How fast complexity is scored: prompts of the demo a second, and the 99th percentile of one prompt of 8,000
- * characters. What the score is worth was measured at training: `dev` repeats the metrics card.
+ * characters. What the score and the cascade's judge are worth on the data was measured at training: `dev` and
+ * `cascade_gsm8k_calls_at_95` repeat the cards that `npm run train:complexity` and `npm run train:confidence` wrote.
+ * `twin` is measured here.
  */
 export async function run({ short }: BenchOptions): Promise<object> {
   const rounds = short ? 1_000 : 20_000
@@ -19,7 +23,7 @@ export async function run({ short }: BenchOptions): Promise<object> {
   const startedAt = performance.now()
   for (let round = 0; round < rounds; round++) score(prompts[round % prompts.length] ?? long)
   const elapsedMs = performance.now() - startedAt
-  const { unseen_subjects } = JSON.parse(readFileSync(card, 'utf8')) as Card
+  const { unseen_subjects } = cardOf('complexity') as ComplexityCard
   return {
     scores_per_s: Math.round((rounds / elapsedMs) * 1000),
     score_p50_ms: round3(times[Math.floor(times.length * 0.5)]),
@@ -29,11 +33,17 @@ export async function run({ short }: BenchOptions): Promise<object> {
       pooled_apgr_cv: unseen_subjects.pooled.apgr,
       ece: unseen_subjects.ece,
     },
+    cascade_gsm8k_calls_at_95: (cardOf('confidence') as ConfidenceCard).cascade_gsm8k_calls_at_95,
+    twin: await compareOnTwin(short ? 60 : 1_500),
     node: process.version,
   }
 }
 
-interface Card {
+interface ConfidenceCard {
+  cascade_gsm8k_calls_at_95: number
+}
+
+interface ComplexityCard {
   unseen_subjects: { macro: { apgr: number }; pooled: { apgr: number }; ece: number }
 }
 

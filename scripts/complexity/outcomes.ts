@@ -13,6 +13,8 @@ export interface Outcome extends Example {
   shape: PromptShape
   weak: number
   strong: number
+  /** The weak model's text, where the data have it. */
+  weakAnswer: string | undefined
 }
 
 interface DataRow {
@@ -21,6 +23,7 @@ interface DataRow {
   messages: RequestBody['messages']
   weak_ok: number
   strong_ok: number
+  weak_answer?: string
 }
 
 /** Reads the data file's content: gzip, a JSON object a line. */
@@ -29,7 +32,7 @@ export function readOutcomes(content: Buffer): Outcome[] {
   return lines.filter((line) => line !== '').map((line) => outcomeOf(JSON.parse(line) as DataRow))
 }
 
-function outcomeOf({ source, subset, messages, weak_ok, strong_ok }: DataRow): Outcome {
+function outcomeOf({ source, subset, messages, weak_ok, strong_ok, weak_answer }: DataRow): Outcome {
   const shape = readShape({ model: 'auto', messages }, '/v1/chat/completions')
   const counts = scanText(shape.task)
   // MT-bench grades from 1 to 10; the others say right or wrong.
@@ -42,6 +45,7 @@ function outcomeOf({ source, subset, messages, weak_ok, strong_ok }: DataRow): O
     ngrams: counts.ngrams,
     weak: weak_ok / best,
     strong: strong_ok / best,
+    weakAnswer: weak_answer,
   }
 }
 

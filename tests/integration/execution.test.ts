@@ -121,12 +121,14 @@ describe('a run', () => {
       chat('x'.repeat(999), { max_tokens: 5 }),
     ]
     for (const body of bodies) await run(body)
-    const seen = await admission.reserve({
-      candidates: [{ name: 'nano-swedencentral', tokensPerMinute: 100_000, requestsPerMinute: 6_000 }],
-      tokens: 1,
-    })
+    const seen = await Promise.all(
+      ['nano-swedencentral', 'nano-eastus2'].map((name) =>
+        admission.reserve({ candidates: [{ name, tokensPerMinute: 100_000, requestsPerMinute: 6_000 }], tokens: 1 }),
+      ),
+    )
     const counted = (await twin.calls()).reduce((sum, call) => sum + call.estimated_tokens, 0)
-    expect(seen).toMatchObject({ kind: 'granted', usedTokens: counted + 1, unseenTokens: 0 })
+    const used = seen.map((room) => (room.kind === 'granted' ? room.usedTokens + room.unseenTokens : 0))
+    expect(used.reduce((sum, tokens) => sum + tokens, 0)).toBe(counted + 2)
   })
 
   it('carries the trace to the deployment', async () => {
@@ -147,6 +149,9 @@ describe('a run', () => {
     await twin.reset()
     const lost = new AppError('lease_lost', 'Somebody else owns the row.')
     await expect(run(chat('hi'), { onAttempt: () => Promise.reject(lost) })).rejects.toBe(lost)
+    // Also when the error is one that could have been the request's own.
+    const cancelled = new AppError('cancelled', 'The row says so.')
+    await expect(run(chat('hi'), { onAttempt: () => Promise.reject(cancelled) })).rejects.toBe(cancelled)
     expect(await called()).toEqual([])
   })
 })
@@ -167,11 +172,14 @@ describe('failing over', () => {
       },
     })
     await expect
-      .poll(async () => {
-        await twin.reset()
-        await run(chat('hi'))
-        return called()
-      })
+      .poll(
+        async () => {
+          await twin.reset()
+          await run(chat('hi'))
+          return called()
+        },
+        { timeout: 10_000 },
+      )
       .toEqual(['nano-eastus2 200'])
   })
 
@@ -194,6 +202,18 @@ describe('failing over', () => {
         deployment: 'mini-eastus2',
         attempts: [{ status: 0, code: 'model_unavailable' }, { status: 0, code: 'model_timeout' }, { status: 200 }],
       },
+    })
+  })
+
+  it('goes to another region when one is out, calls in flight included', async () => {
+    start()
+    await fault({ type: 'hang', resource: 'swedencentral' })
+    const pending = run(chat('hi'))
+    await expect.poll(async () => (await twin.calls()).length, { timeout: 10_000 }).toBe(1)
+    await fault({ type: 'outage', resource: 'swedencentral' })
+    expect(await pending).toMatchObject({
+      status: 'succeeded',
+      decision: { region: 'eastus2', attempts: [{ code: 'model_unavailable' }, { status: 200 }] },
     })
   })
 
@@ -316,10 +336,12 @@ describe('the end of the road', () => {
     const reason = new AppError('cancelled', 'The caller changed his mind.')
     const controller = new AbortController()
     const pending = run(chat('hi'), { signal: controller.signal })
-    await expect.poll(async () => (await twin.calls()).length).toBe(1)
+    await expect.poll(async () => (await twin.calls()).length, { timeout: 10_000 }).toBe(1)
     controller.abort(reason)
     await expect(pending).rejects.toBe(reason)
     await expect(run(chat('hi'), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
-    await expect.poll(async () => (await twin.calls()).map(({ outcome }) => outcome)).toEqual(['aborted'])
+    await expect
+      .poll(async () => (await twin.calls()).map(({ outcome }) => outcome), { timeout: 10_000 })
+      .toEqual(['aborted'])
   })
 })

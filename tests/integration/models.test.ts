@@ -252,7 +252,7 @@ describe('time', () => {
 })
 
 it('costs input, cached and output tokens at their own prices', () => {
-  const usage = { input_tokens: 1_000_000, cached_tokens: 400_000, output_tokens: 100_000 }
+  const usage = { input_tokens: 1_000_000, cached_tokens: 400_000, output_tokens: 100_000, reasoning_tokens: 0 }
   expect(costUsd({ input: 2, cached: 0.5, output: 8 }, usage)).toBeCloseTo(1.2 + 0.2 + 0.8, 10)
   expect(costUsd({ input: 2, output: 8 }, usage)).toBeCloseTo(2 + 0.8, 10)
   expect(costUsd({ input: 2, cached: 0.5, output: 8 }, { ...usage, cached_tokens: 5_000_000 })).toBeCloseTo(1.3, 10)

@@ -11,6 +11,11 @@ export const batchConfigSchema = z.strictObject({
     .positive()
     .default(200 * 1024 * 1024)
     .describe('bytes of one regional file'),
+  part_lines: z
+    .int()
+    .positive()
+    .default(10_000)
+    .describe('lines of one regional part: with a lost region its unfinished parts are done again'),
   max_file_bytes: z
     .int()
     .positive()
@@ -22,6 +27,11 @@ export const batchConfigSchema = z.strictObject({
     .default(4 * 1024 * 1024),
   poll_ms: z.int().positive().default(15_000).describe('first pause between two looks at a part; doubles with jitter'),
   max_poll_ms: z.int().positive().default(300_000),
+  region_lost_after_ms: z
+    .int()
+    .positive()
+    .default(10 * 60 * 1000)
+    .describe('a region that answers nothing for this long is lost: its parts go to others'),
   online_before_ms: z
     .int()
     .nonnegative()

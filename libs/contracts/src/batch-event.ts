@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-export const batchEventNames = ['created', 'progress', 'completed', 'failed', 'expired', 'cancelled'] as const
+const batchEventNames = ['created', 'progress', 'completed', 'failed', 'expired', 'cancelled'] as const
 
 /** OpenAI's batch object; what Sluice does not read passes through. */
 export const batchObjectSchema = z.looseObject({

@@ -26,6 +26,14 @@ test('a line passes with the fields that nobody knows yet', () => {
   expect(decodeLine(Buffer.from(JSON.stringify(good)))).toEqual(good)
 })
 
+test('what is wrong with JSON is told without the prompt around it', () => {
+  for (const text of ['{"body":"a secret" "prompt"}', '{"body":"a secret prompt', 'secret prompt']) {
+    const { code, message, cause } = refusal(text)
+    expect(code).toBe('invalid_json')
+    expect(`${message} ${String(cause)}`).not.toMatch(/secret|prompt/)
+  }
+})
+
 test('a body without a model asks for auto', () => {
   const { model: _, ...body } = good.body
   expect(checkLine({ ...good, body }).body?.model).toBe('auto')

@@ -33,9 +33,14 @@ function parseJson(bytes: Uint8Array | string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new AppError('invalid_json', `The line is not valid JSON: ${(cause as Error).message}`, { cause })
+    throw new AppError('invalid_json', `The line is not valid JSON: ${placeOf(cause)}`)
   }
 }
+
+/** Where parsing failed, without the text around it: it is a prompt, and the sentence goes to logs and dead letters. */
+const placeOf = (cause: unknown): string =>
+  /(?:at position \d+(?: \(line \d+ column \d+\))?|end of JSON input)/i.exec((cause as Error).message)?.[0] ??
+  'bad syntax'
 
 /** Validates a parsed line; see {@link decodeLine} for what it throws. */
 export function checkLine(value: unknown): RequestLine {

@@ -28,12 +28,10 @@ function problemOf(
   const settings = config.tenants[tenant]
   switch (target.type) {
     case 'webhook': {
-      const url = new URL(target.url)
       if (!settings?.webhooks.secrets.length)
         return { field: 'type', text: 'this tenant has no webhook signing secret' }
-      if (url.username !== '' || url.password !== '') return { field: 'url', text: 'must not carry credentials' }
-      if (url.protocol === 'https:' || settings.webhooks.allow_hosts.includes(url.hostname)) return undefined
-      return { field: 'url', text: 'must be https' }
+      const text = webhookUrlProblem(config, tenant, target.url)
+      return text === undefined ? undefined : { field: 'url', text }
     }
     case 'service-bus':
       if (settings?.reply_queues.includes(target.queue)) return undefined
@@ -42,4 +40,12 @@ function problemOf(
     case 'event-hubs':
       return undefined
   }
+}
+
+/** What is wrong with a url that the tenant wants called; undefined when nothing is. */
+export function webhookUrlProblem(config: PlatformConfig, tenant: string, text: string): string | undefined {
+  const url = new URL(text)
+  if (url.username !== '' || url.password !== '') return 'must not carry credentials'
+  const allowed = config.tenants[tenant]?.webhooks.allow_hosts.includes(url.hostname) === true
+  return url.protocol === 'https:' || allowed ? undefined : 'must be https'
 }

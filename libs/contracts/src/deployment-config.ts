@@ -58,6 +58,7 @@ export const deploymentSchema = z
     max_concurrency: z.int().positive().max(10_000).default(256).describe('calls in flight over all workers'),
     weight: z.number().positive().default(1).describe('share within its tier under `balancing: weighted`'),
     context_tokens: z.int().positive().default(128_000),
+    max_output_tokens: z.int().positive().default(16_384).describe('the most that the model writes in one answer'),
     timeout_ms: z.int().positive().default(120_000),
     price: priceSchema,
     batch: z

@@ -1,9 +1,19 @@
+export {
+  apiKeyRow,
+  type ApiKeyRow,
+  apiKeyRowSchema,
+  identifyKey,
+  keyScopes,
+  type KeyScope,
+  newApiKey,
+} from './api-key.ts'
 export { type BatchConfig } from './batch-config.ts'
-export { type BatchEvent, batchEventSchema, type BatchObject } from './batch-event.ts'
+export { type BatchEvent, batchEventSchema, type BatchObject, batchObjectSchema } from './batch-event.ts'
 export { type BatchSubmission, batchSubmissionSchema } from './batch-submission.ts'
-export { isTerminal, resultEvent, type ResultEvent, resultEventSchema } from './cloud-event.ts'
+export { isTerminal, resultEvent, type ResultEvent } from './cloud-event.ts'
 export { checkLine, decodeLine, invalidLine, paramOf, salvageLine } from './decode-line.ts'
-export { checkDeliverTargets } from './delivery-policy.ts'
+export { checkDeliverTargets, webhookUrlProblem } from './delivery-policy.ts'
+export { type EventEnvelope, eventEnvelopeSchema, tenantOfEvent } from './event-envelope.ts'
 export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
 export { jsonSchemas } from './json-schemas.ts'
 export { tenantOnLane } from './lane-policy.ts'
@@ -12,7 +22,7 @@ export type { Capability, Deployment, DeploymentUrl, Price } from './deployment-
 export type { Lane } from './lane-config.ts'
 export { type PlatformConfig, platformConfigSchema } from './platform-config.ts'
 export { type CacheConfig, routingConfigSchema } from './routing-config.ts'
-export type { Budget, Limits, TenantConfig, Thresholds } from './tenant-config.ts'
+export { type Budget, type Limits, limitsSchema, type TenantConfig, type Thresholds } from './tenant-config.ts'
 export {
   type BodyRef,
   type DeliverTarget,
@@ -21,7 +31,9 @@ export {
   type Priority,
   type RequestBody,
   type RequestLine,
+  requestLineSchema,
   type SluiceOptions,
+  sluiceOptionsSchema,
   tenantSchema,
   type TierName,
   tierNames,
@@ -33,5 +45,15 @@ export {
   type ResultLine,
   resultLineSchema,
   type TerminalStatus,
+  terminalStatuses,
   type Usage,
 } from './result-line.ts'
+export {
+  type CreateEndpoint,
+  createEndpointSchema,
+  matchesEventType,
+  replaySchema,
+  rotateSecretSchema,
+  type UpdateEndpoint,
+  updateEndpointSchema,
+} from './webhook-endpoint.ts'

@@ -8,6 +8,11 @@ export const laneSchema = z.strictObject({
   sessions: z.boolean().default(false).describe('first in, first out within each conversation'),
   share: z.number().positive().max(1).describe("its part of a worker's slots; an idle part is lent to other lanes"),
   weight: z.number().positive().default(1).describe('its part of capacity that lanes compete for'),
+  max_parked: z
+    .int()
+    .positive()
+    .default(100_000)
+    .describe('requests that may wait in the index; beyond them the queue is not received from'),
 })
 /** One queue of requests. */
 export type Lane = z.infer<typeof laneSchema>

@@ -23,11 +23,21 @@ const region = z.string().regex(/^[a-z0-9-]{1,64}$/)
 
 export const deliverTargetSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('webhook'), url: z.url({ protocol: /^https?$/ }).max(2048) }),
-  z.strictObject({ type: z.literal('signalr'), user: shortText }),
+  z
+    .strictObject({
+      type: z.literal('signalr'),
+      user: shortText.optional(),
+      group: shortText.optional(),
+      connection: shortText.optional(),
+    })
+    .refine(({ user, group, connection }) => [user, group, connection].filter(Boolean).length === 1, {
+      error: 'name exactly one of user, group and connection',
+      path: ['user'],
+    }),
   z.strictObject({ type: z.literal('event-hubs') }),
   z.strictObject({ type: z.literal('service-bus'), queue: shortText, session_id: z.string().max(128).optional() }),
 ])
-/** Where a result goes. SignalR users are scoped to the tenant; queues must be on the allow-list. */
+/** Where a result goes. SignalR users and groups are scoped to the tenant; queues must be on the allow-list. */
 export type DeliverTarget = z.infer<typeof deliverTargetSchema>
 
 export const sluiceOptionsSchema = z.strictObject({

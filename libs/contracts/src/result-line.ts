@@ -11,6 +11,7 @@ const attemptSchema = z.object({
   status: z.int().describe('HTTP status of the call; 0 when no answer came'),
   code: z.string().optional().describe('Sluice error code of a failed attempt'),
   ms: z.number().nonnegative(),
+  confidence: z.number().min(0).max(1).optional().describe('in an answer of a cascade; too little escalates'),
 })
 /** One call of a deployment within a request. */
 export type Attempt = z.infer<typeof attemptSchema>
@@ -33,6 +34,7 @@ const usageSchema = z.object({
   input_tokens: z.int().nonnegative(),
   cached_tokens: z.int().nonnegative(),
   output_tokens: z.int().nonnegative(),
+  reasoning_tokens: z.int().nonnegative().default(0).describe('the part of output_tokens that was reasoning'),
 })
 /** Tokens as the answering deployments counted them, summed over attempts. */
 export type Usage = z.infer<typeof usageSchema>
@@ -56,6 +58,7 @@ export const resultLineSchema = z.object({
     decision: decisionSchema.nullable(),
     usage: usageSchema,
     cost_usd: z.number().nonnegative(),
+    waste_usd: z.number().nonnegative().optional().describe('the part of cost_usd for answers that were not used'),
     timings_ms: z.object({
       queued: z.number().describe('accepted to first claimed'),
       model: z.number().describe('spent in calls of deployments'),
@@ -66,4 +69,4 @@ export const resultLineSchema = z.object({
 /** A result: OpenAI's Batch output line plus what Sluice decided. */
 export type ResultLine = z.infer<typeof resultLineSchema>
 
-export const emptyUsage: Usage = { input_tokens: 0, cached_tokens: 0, output_tokens: 0 }
+export const emptyUsage: Usage = { input_tokens: 0, cached_tokens: 0, output_tokens: 0, reasoning_tokens: 0 }

@@ -30,6 +30,27 @@ export const routingConfigSchema = z.strictObject({
         .describe('no cascade with less time than this to the deadline'),
       from_score: z.number().min(0).max(1).default(0.1),
       to_score: z.number().min(0).max(1).default(0.75).describe('above it the scored tier is called at once'),
+      agreement: z
+        .boolean()
+        .default(false)
+        .describe('an answer just below `confidence` is asked for once more and stands when both agree'),
+    })
+    .prefault({}),
+  breaker: z
+    .strictObject({
+      failures: z.int().positive().default(5).describe('failures in a row after which a deployment is left alone'),
+      failure_rate: z
+        .number()
+        .positive()
+        .max(1)
+        .default(0.5)
+        .describe('or this part of the calls of half a minute, of twenty at least'),
+      open_ms: z
+        .int()
+        .positive()
+        .default(5_000)
+        .describe('how long; doubled with each failed recovery, up to a minute'),
+      recover_ms: z.int().min(10).default(30_000).describe('from a tenth of its limits back to all of them'),
     })
     .prefault({}),
 })

@@ -34,6 +34,7 @@ export const errorCodes = {
   not_found: code('reject', 404, 'invalid_request_error'),
   conflict: code('reject', 409, 'invalid_request_error'),
   method_not_allowed: code('reject', 405, 'invalid_request_error'),
+  not_configured: code('reject', 501, 'invalid_request_error'),
   unsupported_media_type: code('reject', 415, 'invalid_request_error'),
   rate_limited: code('retry', 429, 'rate_limit_error'),
   no_capacity: code('retry', 429, 'rate_limit_error'),

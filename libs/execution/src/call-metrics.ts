@@ -1,5 +1,6 @@
 import type { Deployment, Usage } from '@sluice/contracts'
 import type { Metrics } from '@sluice/telemetry'
+import type { LaterReason } from './execution-types.ts'
 
 /** What execution counts, by deployment. */
 export function createCallMetrics(metrics: Metrics) {
@@ -29,7 +30,15 @@ export function createCallMetrics(metrics: Metrics) {
     help: 'Runs that ended without a call that counts: quotas full, or every deployment failing',
     labels: ['reason'],
   })
+  const cascades = metrics.counter({
+    name: 'sluice_execution_cascades_total',
+    help: 'Cascades that ended with an answer: escalated, or trusted at once',
+    labels: ['outcome'],
+  })
   return {
+    cascaded(escalated: boolean) {
+      cascades.inc({ outcome: escalated ? 'escalated' : 'trusted' })
+    },
     called(deployment: Deployment, outcome: string, ms: number) {
       calls.inc({ deployment: deployment.name, outcome })
       seconds.observe({ deployment: deployment.name }, ms / 1000)
@@ -40,7 +49,7 @@ export function createCallMetrics(metrics: Metrics) {
       tokens.inc({ deployment: name, kind: 'output' }, usage.output_tokens)
       cost.inc({ deployment: name }, costUsd)
     },
-    later(reason: 'full' | 'failing') {
+    later(reason: LaterReason) {
       waits.inc({ reason })
     },
   }

@@ -1,165 +1,196 @@
-import { type Admission, estimateTokens, type Grant, type Quota } from '@sluice/admission'
-import type { Deployment, LineUrl, PlatformConfig, Usage } from '@sluice/contracts'
+import type { Admission, BudgetHold, Budgets, TenantShare } from '@sluice/admission'
+import type { AnswerCache } from '@sluice/cache'
+import type { Deployment, PlatformConfig, TenantConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import { costUsd, type ModelAnswer, type Models, upstreamStatus } from '@sluice/models'
-import { type Clock, fullJitter } from '@sluice/resilience'
-import type { Route, RouteRequest } from '@sluice/routing'
-import { type Logger, type Metrics, startSpan } from '@sluice/telemetry'
+import type { Models } from '@sluice/models'
+import type { Clock } from '@sluice/resilience'
+import { cappedBody, cascadeSteps, expectedCostUsd, outputCap, type Route, type RouteRequest } from '@sluice/routing'
+import type { Logger, Metrics } from '@sluice/telemetry'
+import { createAccounts } from './accounts.ts'
+import { createDeploymentCaller } from './call-deployment.ts'
 import { createCallMetrics } from './call-metrics.ts'
+import { createCachedAnswers } from './cached-answers.ts'
+import { climb, type Climbed } from './cascade.ts'
 import type { Execution, Outcome, RunInput } from './execution-types.ts'
-import { Journal } from './journal.ts'
+import { createFailover, type Reached, type Run } from './failover.ts'
+import { type Answered, Journal } from './journal.ts'
+import type { RegionAffinity } from './region-affinity.ts'
 
 export interface ExecutionOptions {
-  config: Pick<PlatformConfig, 'routing' | 'deployments'>
+  config: Pick<PlatformConfig, 'routing' | 'deployments'> & Partial<Pick<PlatformConfig, 'tenants' | 'prices'>>
   routing: { decide(request: RouteRequest): Route }
   admission: Admission
   models: Models
+  /** Absent: tenants spend what they like. */
+  budgets?: Budgets | undefined
+  /** Absent: every request runs, whatever its `cache` says. */
+  cache?: AnswerCache | undefined
+  /** Absent: conversations go where there is room. */
+  affinity?: RegionAffinity | undefined
   logger: Logger
   metrics: Metrics
   clock: Clock
 }
 
-// A provider that says "retry in a day" means the call, not the deployment: after a window's length its view is new.
-const longestCoolDownMs = 60_000
-const usualCoolDownMs = 1_000
-// "Retry at once" after a refusal would make this worker spin.
-const shortestCoolDownMs = 10
-const failingBackoff = fullJitter({ baseMs: 4_000, capMs: 4_000 })
-
-/** What one call of one deployment came to. */
-type Call = { kind: 'answered'; answer: ModelAnswer } | { kind: 'failed'; error: AppError }
-
 export function createExecution(options: ExecutionOptions): Execution {
-  const { config, routing, admission, models, logger, clock } = options
+  const { config, routing, admission, models, budgets, affinity, clock } = options
   const counted = createCallMetrics(options.metrics)
-  const quotas = new Map(config.deployments.map((deployment) => [deployment.name, quotaOf(deployment)]))
-  const large = config.deployments.filter((deployment) => deployment.tier === 'large')
+  const accounts = createAccounts({ config, metrics: options.metrics })
+  const cached = createCachedAnswers({ cache: options.cache, accounts })
+  const call = createDeploymentCaller({ models, counted, logger: options.logger, clock })
+  const reach = createFailover({ config, admission, call, clock })
+  const names = config.deployments.map(({ name }) => name)
+  let turn = 0
 
-  const alwaysLargeUsd = (usage: Usage, url: LineUrl, otherwise: number): number => {
-    const costs = large.filter(({ urls }) => urls.includes(url)).map(({ price }) => costUsd(price, usage))
-    return costs.length === 0 ? otherwise : Math.min(...costs)
-  }
+  const tenantOf = (tenant: string): TenantConfig | undefined =>
+    config.tenants !== undefined && Object.hasOwn(config.tenants, tenant) ? config.tenants[tenant] : undefined
 
-  const callOnce = async (
-    deployment: Deployment,
-    grant: Grant,
-    input: RunInput,
-    journal: Journal,
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<Call> => {
-    await input.onAttempt?.({ deployment: deployment.name, number: journal.attempts.length + 1 })
-    const span = startSpan('model.call', { parent: input.traceparent, attributes: { deployment: deployment.name } })
-    const started = clock.monotonic()
-    const { url, body, requestId } = input
-    try {
-      const call = { url, body, requestId, traceparent: span.traceparent, timeoutMs }
-      const answer = await models.call(deployment, call, signal)
-      span.end()
-      journal.attempted(deployment, answer.status, answer.ms)
-      counted.called(deployment, 'ok', answer.ms)
-      void admission.observed(grant, answer)
-      return { kind: 'answered', answer }
-    } catch (error) {
-      span.end(error)
-      signal.throwIfAborted()
-      if (!(error instanceof AppError)) throw error
-      const ms = clock.monotonic() - started
-      journal.attempted(deployment, upstreamStatus(error), ms, error.code)
-      counted.called(deployment, error.code, ms)
-      const fields = { requestId, tenant: input.tenant, deployment: deployment.name, code: error.code, ms }
-      logger.warn(fields, 'a deployment did not answer')
-      return { kind: 'failed', error }
+  const routeFor = async (input: RunInput): Promise<Route> => {
+    const { url, body, options: hints, tenant, priority } = input
+    const conversation = hints?.conversation
+    const region = conversation === undefined ? undefined : await affinity?.regionOf(tenant, conversation)
+    const balance = {
+      utilisation: admission.utilisation(names),
+      affinity: region === undefined ? [] : [region],
+      turn: turn++,
     }
+    return routing.decide({ url, body, options: hints, config, tenant, priority, balance })
   }
 
-  const succeeded = (deployment: Deployment, answer: ModelAnswer, input: RunInput, journal: Journal): Outcome => {
-    const cost = costUsd(deployment.price, answer.usage)
-    counted.spent(deployment, answer.usage, cost)
-    return journal.succeeded(deployment, answer, {
-      costUsd: cost,
-      alwaysLargeUsd: alwaysLargeUsd(answer.usage, input.url, cost),
+  const runOf = (input: RunInput, journal: Journal, signal: AbortSignal): Run => {
+    const named = input.options?.deadline
+    const priority = input.options?.priority ?? input.priority
+    const deadline = input.deadline ?? (named === undefined ? Infinity : Date.parse(named))
+    const shares = input.shares ?? sharesOf(input.tenant, tenantOf(input.tenant))
+    return { input, journal, deadline, priority, shares, signal }
+  }
+
+  /** Money for the call, when the tenant has a budget: the estimate now, what it cost afterwards. */
+  const setAside = async (input: RunInput, route: Route, signal: AbortSignal): Promise<BudgetHold | undefined> => {
+    const { tenant, body, url } = input
+    const budget = tenantOf(tenant)?.budget
+    const [first] = route.candidates
+    if (budgets === undefined || first === undefined) return undefined
+    if (budget?.day_usd === undefined && budget?.month_usd === undefined) return undefined
+    const estimateUsd = expectedCostUsd(first, body, url)
+    const reserved = await budgets.reserve({ tenant, estimateUsd, budget, signal })
+    if (reserved.kind === 'held') return reserved.hold
+    const { period, resetsInMs } = reserved
+    throw new AppError('budget_exceeded', `The budget of this ${period} is spent.`, { retryAfterMs: resetsInMs })
+  }
+
+  const paid = (run: Run, { deployment, answer }: Extract<Reached, { kind: 'answered' }>): Answered => {
+    const answered = { deployment, answer, ...accounts.priced(deployment, answer) }
+    counted.spent(deployment, answer.usage, answered.costUsd)
+    run.journal.paid(answered)
+    return answered
+  }
+
+  const pursue = async (run: Run, route: Route): Promise<Climbed> => {
+    const { input, journal } = run
+    const streamed = input.onDelta !== undefined && input.body.stream === true
+    const steps = mayCascade(input, streamed)
+      ? cascadeSteps({
+          route,
+          cascade: config.routing.cascade,
+          enabled: tenantOf(input.tenant)?.cascade,
+          slackMs: run.deadline - clock.now(),
+        })
+      : undefined
+    const limit = input.options?.max_cost_usd
+    // What the answers before it cost counts against the limit too.
+    const capOf = (one: Deployment) =>
+      limit === undefined ? undefined : outputCap(one, input.body, input.url, limit - journal.costUsd)
+    const bodyFor = (one: Deployment) => cappedBody(input.body, input.url, capOf(one))
+    if (steps === undefined) {
+      const reached = await reach({ ...route, bodyFor, streamed }, run)
+      return reached.kind === 'answered'
+        ? { kind: 'answered', answered: paid(run, reached), escalated: false }
+        : reached
+    }
+    const { confidence, agreement } = config.routing.cascade
+    const climbed = await climb({
+      run,
+      steps,
+      score: route.score ?? 0,
+      confidence,
+      agreement: agreement && limit === undefined,
+      affordable: (step) => step.filter((one) => capOf(one) !== 0),
+      bodyFor,
+      reach: (plan) => reach(plan, run),
+      paid: (reached) => paid(run, reached),
     })
+    if (climbed.kind === 'answered') counted.cascaded(climbed.escalated)
+    return climbed
   }
 
-  const later = (journal: Journal, afterMs: number, reason: 'full' | 'failing'): Outcome => {
-    counted.later(reason)
-    return journal.later(afterMs, reason)
+  const settle = (run: Run, end: Climbed): Outcome => {
+    const { input, journal } = run
+    if (end.kind === 'later') {
+      counted.later(end.reason)
+      return journal.later(end.afterMs, end.reason)
+    }
+    if (end.kind === 'failed') {
+      accounts.lost(journal.costUsd)
+      return journal.failed(end.error)
+    }
+    const { answered, escalated } = end
+    const { usage } = answered.answer
+    const outcome = journal.succeeded(answered, accounts.alwaysLargeUsd(usage, input.url, answered.costUsd), escalated)
+    const { costUsd, wasteUsd, alwaysLargeUsd } = outcome
+    accounts.sold({ tenant: input.tenant, model: answered.model, usage, costUsd, wasteUsd, alwaysLargeUsd })
+    const conversation = input.options?.conversation
+    if (conversation !== undefined) affinity?.remember(input.tenant, conversation, answered.deployment.region)
+    cached.keep(input, answered)
+    return outcome
   }
 
   return {
     async run(input, signal) {
-      const { url, body } = input
       const journal = new Journal()
-      const deadline = input.deadline ?? (input.options?.deadline ? Date.parse(input.options.deadline) : Infinity)
+      const found = await cached.lookup(input, journal, signal)
+      if (found !== undefined) return found
       let route: Route
+      let hold: BudgetHold | undefined
       try {
-        route = routing.decide({ url, body, options: input.options, config })
+        route = await routeFor(input)
+        journal.routed(route)
+        hold = await setAside(input, route, signal)
       } catch (error) {
-        if (error instanceof AppError) return journal.failed(error)
+        if (error instanceof AppError && isAboutRequest(error) && !signal.aborted) return journal.failed(error)
         throw error
       }
-      journal.routed(route)
-      const tokens = estimateTokens(body, url)
-      let candidates = route.candidates
-      let fallbacks = route.fallbacks
-      // The shortest wait that a 429 of this run named.
-      let coolMs = Infinity
-
-      for (;;) {
-        signal.throwIfAborted()
-        const timeoutMs = deadline - clock.now()
-        if (timeoutMs <= 0) return journal.failed(new AppError('deadline_exceeded', 'The deadline has passed.'))
-        if (candidates.length === 0) {
-          if (coolMs < Infinity) return later(journal, coolMs, 'full')
-          if (fallbacks.length === 0) return later(journal, 1_000 + failingBackoff(1), 'failing')
-          candidates = fallbacks
-          fallbacks = []
-        }
-        const room = await admission.reserve({
-          candidates: candidates.map((one) => quotas.get(one.name) ?? quotaOf(one)),
-          tokens,
-          signal,
-        })
-        if (room.kind === 'never') {
-          if (journal.attempts.length === 0 && fallbacks.length === 0) return journal.failed(tooLarge(input, tokens))
-          candidates = []
-          continue
-        }
-        if (room.kind === 'later') return later(journal, Math.min(room.afterMs, coolMs), 'full')
-        const deployment = candidates.find(({ name }) => name === room.deployment)
-        if (!deployment) throw new AppError('internal', `admission granted ${room.deployment}, which was not asked for`)
-
-        const call = await callOnce(deployment, room, input, journal, timeoutMs, signal)
-        if (call.kind === 'answered') return succeeded(deployment, call.answer, input, journal)
-        const { error } = call
-        if (error.disposition !== 'fail_over') return journal.failed(error)
-        candidates = candidates.filter((one) => one !== deployment)
-        if (error.code === 'model_rate_limited') {
-          const asked = error.retryAfterMs ?? usualCoolDownMs
-          const ms = Math.min(Math.max(asked, shortestCoolDownMs), longestCoolDownMs)
-          coolMs = Math.min(coolMs, ms)
-          void admission.cooled(room, ms)
-        }
+      try {
+        const run = runOf(input, journal, signal)
+        return settle(run, await pursue(run, route))
+      } catch (error) {
+        accounts.lost(journal.costUsd)
+        throw error
+      } finally {
+        if (journal.costUsd > 0) hold?.commit(journal.costUsd)
+        else hold?.release()
       }
     },
   }
 }
 
-const quotaOf = ({ name, quota }: Deployment): Quota => ({
-  name,
-  tokensPerMinute: quota.tokens_per_minute,
-  requestsPerMinute: quota.requests_per_minute,
-})
+/** What is the request's own fault, or its tenant's limit, ends as its result. */
+const isAboutRequest = ({ code, disposition }: AppError): boolean =>
+  disposition === 'reject' || disposition === 'fail' || code === 'budget_exceeded'
 
-function tooLarge({ body, url }: RunInput, tokens: number): AppError {
-  const limit = ['max_completion_tokens', 'max_tokens', 'max_output_tokens'].find((name) => body[name] !== undefined)
-  const field = limit ?? (url === '/v1/chat/completions' ? 'messages' : 'input')
-  return new AppError(
-    'no_route',
-    `The request may take ${tokens} tokens, more than any deployment allows in a minute.`,
+/** A second answer cannot follow a stream, choices are not judged one by one, and a stored response lives on one deployment. */
+const mayCascade = ({ body }: RunInput, streamed: boolean): boolean =>
+  !streamed && (body.n ?? 1) === 1 && typeof body.previous_response_id !== 'string'
+
+function sharesOf(name: string, tenant: TenantConfig | undefined): readonly TenantShare[] | undefined {
+  const limits = tenant?.limits
+  if (limits === undefined || Object.values(limits).every((limit) => limit === undefined)) return undefined
+  return [
     {
-      param: `body.${field}`,
+      name,
+      requestsPerMinute: limits.requests_per_minute,
+      tokensPerMinute: limits.tokens_per_minute,
+      concurrency: limits.concurrency,
     },
-  )
+  ]
 }

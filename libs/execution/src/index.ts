@@ -1,2 +1,6 @@
 export { createExecution } from './execution.ts'
 export type { Execution, Outcome, RunInput } from './execution-types.ts'
+export { createEmbedText } from './embed-text.ts'
+export { createRegionAffinity } from './region-affinity.ts'
+export { createForwarder } from './forwarder.ts'
+export type { Forwarder, ForwardHead, ForwardPayload, ForwardReport, ForwardSink } from './forward-types.ts'

@@ -1,17 +1,42 @@
 import { type Attempt, type Decision, type Deployment, emptyUsage, type Usage } from '@sluice/contracts'
 import type { AppError } from '@sluice/errors'
-import type { ModelAnswer } from '@sluice/models'
+import { addUsage, type ModelAnswer } from '@sluice/models'
 import type { Route } from '@sluice/routing'
-import type { Outcome } from './execution-types.ts'
+import type { LaterReason, Outcome } from './execution-types.ts'
+
+/** An answer of a deployment and what it cost. */
+export interface Answered {
+  deployment: Deployment
+  /** The model that answered: a model-router's choice, else the deployment's. */
+  model: string
+  answer: ModelAnswer
+  costUsd: number
+}
+
+type Done = Extract<Outcome, { kind: 'done' }>
 
 /** What happened in one run so far, and the outcomes that it can end with. */
 export class Journal {
   readonly attempts: Attempt[] = []
+  cache: Decision['cache'] = 'off'
   #route: Route | undefined
+  #remarks = ''
   #modelMs = 0
+  #usage: Usage = emptyUsage
+  #costUsd = 0
+
+  /** What answers have cost so far. */
+  get costUsd(): number {
+    return this.#costUsd
+  }
 
   routed(route: Route): void {
     this.#route = route
+  }
+
+  /** Adds to the decision's `why`. */
+  remark(text: string): void {
+    this.#remarks += `; ${text}`
   }
 
   attempted(deployment: Deployment, status: number, ms: number, code?: string): void {
@@ -21,27 +46,50 @@ export class Journal {
     this.attempts.push({ deployment: name, region, status, ms: rounded, ...(code === undefined ? {} : { code }) })
   }
 
-  succeeded(deployment: Deployment, answer: ModelAnswer, cost: { costUsd: number; alwaysLargeUsd: number }): Outcome {
-    const response = { status_code: answer.status, request_id: answer.requestId, body: answer.body }
-    return this.#done('succeeded', { response, error: null, usage: answer.usage, ...cost }, deployment)
+  paid({ answer, costUsd }: Answered): void {
+    this.#usage = addUsage(this.#usage, answer.usage)
+    this.#costUsd += costUsd
   }
 
-  failed(error: AppError): Outcome {
+  /** The last attempt's answer was judged. */
+  judged(confidence: number): void {
+    const last = this.attempts.at(-1)
+    if (last !== undefined) last.confidence = confidence
+  }
+
+  succeeded({ deployment, model, answer, costUsd }: Answered, alwaysLargeUsd: number, escalated: boolean): Done {
+    const decision = { ...this.#decision(deployment), model, escalated }
+    return {
+      ...this.#end(decision),
+      status: 'succeeded',
+      response: { status_code: answer.status, request_id: answer.requestId, body: answer.body },
+      wasteUsd: Math.max(0, this.#costUsd - costUsd),
+      alwaysLargeUsd,
+    }
+  }
+
+  failed(error: AppError): Done {
     const { code, message, param } = error
-    const nothing = { response: null, usage: emptyUsage, costUsd: 0, alwaysLargeUsd: 0 }
-    return this.#done('failed', { ...nothing, error: { code, message, param: param ?? null } })
+    return { ...this.#end(this.#decision()), status: 'failed', error: { code, message, param: param ?? null } }
   }
 
-  later(afterMs: number, reason: 'full' | 'failing'): Outcome {
+  later(afterMs: number, reason: LaterReason): Outcome {
     return { kind: 'later', afterMs: Math.ceil(afterMs), reason, decision: this.#decision(), modelMs: this.#modelMs }
   }
 
-  #done(
-    status: 'succeeded' | 'failed',
-    end: Pick<Outcome & { kind: 'done' }, 'response' | 'error' | 'costUsd' | 'alwaysLargeUsd'> & { usage: Usage },
-    deployment?: Deployment,
-  ): Outcome {
-    return { kind: 'done', status, ...end, decision: this.#decision(deployment), modelMs: this.#modelMs }
+  #end(decision: Decision): Done {
+    return {
+      kind: 'done',
+      status: 'failed',
+      response: null,
+      error: null,
+      decision,
+      usage: this.#usage,
+      costUsd: this.#costUsd,
+      wasteUsd: this.#costUsd,
+      alwaysLargeUsd: 0,
+      modelMs: this.#modelMs,
+    }
   }
 
   /** Without an answering deployment: what was planned. */
@@ -53,9 +101,9 @@ export class Journal {
       model: deployment?.model ?? route?.model ?? null,
       deployment: deployment?.name ?? null,
       region: deployment?.region ?? null,
-      why: route?.why ?? 'not routed',
+      why: `${route?.why ?? 'not routed'}${this.#remarks}`,
       attempts: this.attempts,
-      cache: 'off',
+      cache: this.cache,
       escalated: false,
     }
   }

@@ -13,4 +13,6 @@ export interface ModelAnswer {
   requestId: string
   /** From the call to the last byte of the answer. */
   ms: number
+  /** From the call to the first output of a streamed answer. */
+  firstByteMs: number | undefined
 }

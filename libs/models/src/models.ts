@@ -1,10 +1,13 @@
 import type { Deployment, LineUrl, RequestBody } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import type { Clock } from '@sluice/resilience'
+import { type Clock, withDeadline } from '@sluice/resilience'
 import { OpenAI } from 'openai'
+import { createForwardClient } from './forward-client.ts'
 import type { ModelAnswer } from './model-answer.ts'
 import { createPooledFetch } from './pooled-fetch.ts'
+import { streamCall } from './stream-call.ts'
 import { translateError } from './translate-error.ts'
+import { createUpstreamKeys, type UpstreamKeys } from './upstream-keys.ts'
 import { readUsage } from './usage.ts'
 
 export interface ModelCall {
@@ -15,11 +18,17 @@ export interface ModelCall {
   traceparent?: string | undefined
   /** Less than the deployment's own timeout, when the request's deadline is nearer. */
   timeoutMs?: number | undefined
+  /**
+   * Present: the model is asked for a stream, and each of its events comes here as it does, from the first that is
+   * output on. An error after it finds the answer begun.
+   */
+  onDelta?: ((event: unknown) => void) | undefined
 }
 
 export interface Models {
   /**
-   * Calls a deployment once; retries are the caller's, who knows what else could answer.
+   * Calls a deployment once; retries are the caller's, who knows what else could answer. A key that was refused and has
+   * changed in its file meanwhile is the exception: the call is made again with the new one.
    * @throws AppError `model_rate_limited`, `model_unavailable`, `model_timeout`, `model_unauthorized`,
    * `context_length_exceeded`, `content_policy` or `model_rejected`; the signal's reason when it aborts.
    */
@@ -28,45 +37,106 @@ export interface Models {
   close(): Promise<void>
 }
 
-export function createModels(options: { deployments: readonly Deployment[]; clock: Clock }): Models {
+/** @param options.keys shared with others that call the same deployments; else made, and closed, in here */
+export function createModels(options: {
+  deployments: readonly Deployment[]
+  clock: Clock
+  keys?: UpstreamKeys | undefined
+}): Models {
   const { deployments, clock } = options
+  const keys = options.keys ?? createUpstreamKeys({ deployments, clock })
   const pooled = createPooledFetch()
+  const streams = createForwardClient({ apiKeyOf: (deployment) => keys.of(deployment) })
   const clients = new Map(deployments.map((deployment) => [deployment.name, clientOf(deployment, pooled.fetch)]))
 
+  const whole = async (deployment: Deployment, call: ModelCall, signal: AbortSignal | undefined) => {
+    const client = clients.get(deployment.name)
+    if (!client) throw new AppError('model_unavailable', `${deployment.name} is not configured.`)
+    const { url, body, requestId, traceparent } = call
+    let response: Response
+    try {
+      response = await client
+        .post(url.slice('/v1'.length), {
+          body: bodyFor(deployment, body),
+          headers: {
+            authorization: `Bearer ${keys.of(deployment)}`,
+            'x-ms-client-request-id': requestId,
+            ...(traceparent === undefined ? {} : { traceparent }),
+          },
+          timeout: timeoutOf(deployment, call),
+          ...(signal === undefined ? {} : { signal }),
+        })
+        .asResponse()
+    } catch (thrown) {
+      signal?.throwIfAborted()
+      throw translateError(thrown, deployment.name)
+    }
+    const { status, headers } = response
+    const answer = parse(await response.text(), deployment.name)
+    return { status, body: answer, header: (name: string) => headers.get(name), firstByteMs: undefined }
+  }
+
+  const streamed = async (deployment: Deployment, call: ModelCall, signal: AbortSignal | undefined) => {
+    const { url, body, requestId, traceparent, onDelta = () => undefined } = call
+    const asked = (body.stream_options as { include_usage?: unknown } | null | undefined)?.include_usage === true
+    const timedOut = () => new AppError('model_timeout', `${deployment.name} did not answer in time.`)
+    const end = await withDeadline(
+      timeoutOf(deployment, call),
+      signal,
+      (deadline) =>
+        streamCall({
+          client: streams,
+          deployment,
+          call: {
+            url,
+            body: Buffer.from(JSON.stringify(streamingBody(bodyFor(deployment, body), url))),
+            contentType: 'application/json',
+            requestId,
+            traceparent,
+          },
+          onDelta,
+          handUsage: asked,
+          signal: deadline,
+          monotonic: () => clock.monotonic(),
+        }),
+      timedOut,
+      clock,
+    )
+    const header = (name: string) => {
+      const value = end.headers[name]
+      return typeof value === 'string' ? value : null
+    }
+    return { status: end.status, body: end.body, header, firstByteMs: end.firstOutputMs }
+  }
+
   return {
-    async call(deployment, { url, body, requestId, traceparent, timeoutMs }, signal) {
-      const client = clients.get(deployment.name)
-      if (!client) throw new AppError('model_unavailable', `${deployment.name} is not configured.`)
+    async call(deployment, call, signal) {
       signal?.throwIfAborted()
       const started = clock.monotonic()
-      let response: Response
-      try {
-        response = await client
-          .post(url.slice('/v1'.length), {
-            body: bodyFor(deployment, body),
-            headers: { 'x-ms-client-request-id': requestId, ...(traceparent === undefined ? {} : { traceparent }) },
-            timeout: Math.min(deployment.timeout_ms, timeoutMs ?? Number.POSITIVE_INFINITY),
-            ...(signal === undefined ? {} : { signal }),
-          })
-          .asResponse()
-      } catch (thrown) {
+      const once = () =>
+        call.onDelta === undefined ? whole(deployment, call, signal) : streamed(deployment, call, signal)
+      const answer = await once().catch(async (error: unknown) => {
+        if (!(error instanceof AppError) || error.code !== 'model_unauthorized') throw error
+        if (!(await keys.refresh(deployment))) throw error
         signal?.throwIfAborted()
-        throw translateError(thrown, deployment.name)
-      }
-      const text = await response.text()
-      const answer = parse(text, deployment.name)
-      const { headers } = response
+        return once()
+      })
+      const { status, body, header, firstByteMs } = answer
       return {
-        status: response.status,
-        body: answer,
-        remainingTokens: numberIn(headers, 'x-ratelimit-remaining-tokens'),
-        remainingRequests: numberIn(headers, 'x-ratelimit-remaining-requests'),
-        usage: readUsage(answer),
-        requestId: headers.get('apim-request-id') ?? headers.get('x-request-id') ?? requestId,
+        status,
+        body,
+        remainingTokens: numberIn(header('x-ratelimit-remaining-tokens')),
+        remainingRequests: numberIn(header('x-ratelimit-remaining-requests')),
+        usage: readUsage(body),
+        requestId: header('apim-request-id') ?? header('x-request-id') ?? call.requestId,
         ms: clock.monotonic() - started,
+        firstByteMs,
       }
     },
-    close: () => pooled.close(2_000),
+    async close() {
+      if (options.keys === undefined) keys.close()
+      await Promise.all([pooled.close(2_000), streams.close(2_000)])
+    },
   }
 }
 
@@ -76,7 +146,8 @@ function clientOf(
 ) {
   return new OpenAI({
     baseURL: deployment.endpoint,
-    apiKey: deployment.api_key,
+    // Each call brings the key of its moment.
+    apiKey: 'none',
     // The SDK would take these from the environment.
     organization: null,
     project: null,
@@ -88,11 +159,20 @@ function clientOf(
   })
 }
 
-// An answer that is stored and delivered whole has nobody to stream to.
+const timeoutOf = (deployment: Deployment, { timeoutMs }: ModelCall): number =>
+  Math.min(deployment.timeout_ms, timeoutMs ?? Number.POSITIVE_INFINITY)
+
+// An answer that is stored and delivered whole has nobody to stream to, unless somebody listens.
 function bodyFor(deployment: Deployment, body: RequestBody): RequestBody {
   const { stream: _stream, stream_options: _streamOptions, ...rest } = body
   return { ...rest, model: deployment.azure_name ?? deployment.name }
 }
+
+/** Responses always tell their usage; chat completions only when they are asked to. */
+const streamingBody = (body: RequestBody, url: LineUrl): RequestBody =>
+  url === '/v1/chat/completions'
+    ? { ...body, stream: true, stream_options: { include_usage: true } }
+    : { ...body, stream: true }
 
 function parse(text: string, deployment: string): unknown {
   try {
@@ -102,8 +182,7 @@ function parse(text: string, deployment: string): unknown {
   }
 }
 
-function numberIn(headers: Headers, name: string): number | undefined {
-  const text = headers.get(name)
-  const value = text === null || text === undefined || text === '' ? Number.NaN : Number(text)
+function numberIn(text: string | null): number | undefined {
+  const value = text === null || text === '' ? Number.NaN : Number(text)
   return Number.isFinite(value) ? value : undefined
 }

@@ -145,3 +145,122 @@ describe('no route', () => {
     })
   })
 })
+
+describe('an alias', () => {
+  const pooled = {
+    ...config,
+    routing: routingConfigSchema.parse({
+      thresholds: config.routing.thresholds,
+      aliases: { 'gpt-4o': 'big', pool: ['mini', 'nano-sdc'], toString: 'nano' },
+    }),
+  }
+  const of = (model: string, options?: SluiceOptions) =>
+    decide({ url: '/v1/chat/completions', body: { model, messages: [] }, options, config: pooled })
+
+  it('stands for a model, or for a pool of models and deployments', () => {
+    expect(of('gpt-4o')).toMatchObject({ model: 'big', score: null })
+    expect(namesOf(of('pool').candidates)).toEqual(['mini-ptu', 'nano-sdc', 'mini-sdc', 'mini-eus'])
+    expect(namesOf(of('pool', { region: { only: ['eastus2'] } }).candidates)).toEqual(['mini-eus'])
+    expect(of('toString').model).toBe('nano')
+    expect(refusal(() => of('valueOf'))).toEqual({ code: 'model_not_found', param: 'body.model' })
+  })
+})
+
+describe('a tenant', () => {
+  it('may have thresholds of its own', () => {
+    const tenants = platformConfigSchema.shape.tenants.parse({ careful: { thresholds: { medium: 0, large: 0.01 } } })
+    const tierFor = (tenant: string) =>
+      decide({
+        url: '/v1/chat/completions',
+        body: { model: 'auto', messages: [{ role: 'user', content: middling }] },
+        config: { ...config, tenants },
+        tenant,
+      }).tier
+    expect(tierFor('careful')).toBe('large')
+    expect(tierFor('anybody')).toBe('medium')
+    expect(tierFor('constructor')).toBe('medium')
+  })
+})
+
+describe('capabilities', () => {
+  const plain = config.deployments.map((one) => ({
+    ...one,
+    capabilities: one.tier === 'large' ? one.capabilities : [],
+  }))
+  const image = [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:' } }] }]
+  const tool = { type: 'function', function: { name: 'f' } }
+  const needing = (body: object, deployments = plain) =>
+    decide({
+      url: '/v1/chat/completions',
+      body: { model: 'auto', messages: [{ role: 'user', content: easy }], ...body },
+      config: { ...config, deployments },
+    })
+
+  it.each([
+    ['vision', { messages: image }, 'body.messages'],
+    ['tools', { tools: [tool] }, 'body.tools'],
+    ['json_schema', { response_format: { type: 'json_schema', json_schema: {} } }, 'body.response_format'],
+    ['logprobs', { logprobs: true }, 'body.logprobs'],
+  ])('%s is looked for, and named when nobody has it', (capability, body, param) => {
+    expect(needing(body).tier).toBe('large')
+    const nobody = plain.map((one) => ({ ...one, capabilities: [] }))
+    expect(refusal(() => needing(body, nobody))).toEqual({ code: 'no_route', param })
+    expect(() => needing(body, nobody)).toThrow(capability)
+  })
+
+  it('of audio are asked of those who have them', () => {
+    expect(refusal(() => needing({ modalities: ['text', 'audio'] }))).toEqual({
+      code: 'no_route',
+      param: 'body.modalities',
+    })
+  })
+})
+
+describe('max_cost_usd', () => {
+  const priced = config.deployments.map((one) => ({
+    ...one,
+    price: one.tier === 'large' ? { input: 10, output: 30 } : { input: 0.1, output: 0.4 },
+  }))
+  const limited = (max_cost_usd: number, body: object = {}) =>
+    decide({
+      url: '/v1/chat/completions',
+      body: { model: 'auto', messages: [{ role: 'user', content: hard }], ...body },
+      options: { max_cost_usd },
+      config: { ...config, deployments: priced },
+    })
+
+  it('keeps the scored tier while it pays for it, and limits the answer to that', () => {
+    expect(limited(10)).toMatchObject({ tier: 'large', outputCaps: new Map() })
+    const { tier, outputCaps } = limited(0.03)
+    expect(tier).toBe('large')
+    expect(outputCaps.get('big-eus')).toBeGreaterThan(700)
+    expect(outputCaps.get('big-eus')).toBeLessThan(1_000)
+  })
+
+  it('moves to a cheaper tier, and names the hint when nothing is cheap enough', () => {
+    expect(limited(0.001).tier).toBe('medium')
+    expect(limited(0.001, { max_tokens: 1_000 }).outputCaps.size).toBe(0)
+    expect(refusal(() => limited(0.000_01))).toEqual({ code: 'cost_limit', param: 'sluice.max_cost_usd' })
+    expect(refusal(() => limited(0.001, { max_tokens: 100_000 }))).toEqual({
+      code: 'cost_limit',
+      param: 'sluice.max_cost_usd',
+    })
+  })
+})
+
+describe('spilling', () => {
+  const strict = {
+    ...config,
+    routing: routingConfigSchema.parse({ thresholds: config.routing.thresholds, spill: ['interactive'] }),
+  }
+  const as = (priority: 'interactive' | 'bulk' | undefined, model: string) =>
+    decide({ url: '/v1/chat/completions', body: { model, messages: [] }, config: strict, priority })
+
+  it('leaves provisioned capacity by failure only, for priorities that may not', () => {
+    expect(namesOf(as('bulk', 'mini').candidates)).toEqual(['mini-ptu'])
+    expect(namesOf(as('bulk', 'mini').fallbacks)).toEqual(['mini-sdc', 'mini-eus'])
+    expect(namesOf(as('interactive', 'mini').candidates)).toEqual(['mini-ptu', 'mini-sdc', 'mini-eus'])
+    expect(namesOf(as(undefined, 'mini').candidates)).toEqual(['mini-ptu'])
+    expect(namesOf(as('bulk', 'nano').candidates)).toEqual(['nano-sdc'])
+  })
+})

@@ -1,15 +1,20 @@
 import {
   type Deployment,
-  type LineUrl,
+  type DeploymentUrl,
   type PlatformConfig,
+  type Priority,
   type RequestBody,
   type SluiceOptions,
+  type Thresholds,
   type TierName,
   tierNames,
 } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { scoreShape } from './complexity/score-complexity.ts'
-import { inOrder } from './order.ts'
+import { withinCost } from './cost-limit.ts'
+import { namedDeployments } from './named-deployments.ts'
+import { type Balance, inOrder } from './order.ts'
+import { needsOf } from './prompt-needs.ts'
 import { type PromptShape, readShape } from './prompt-shape.ts'
 
 /** Where a request may run, and why. */
@@ -22,106 +27,120 @@ export interface Route {
   model: string
   /** Deployments in the order in which they are tried; never empty. The request waits when all of them are full. */
   candidates: readonly Deployment[]
-  /** Deployments of other tiers, nearest first, for when every candidate fails. Being full is not a failure. */
+  /**
+   * For when every candidate fails, in order: pay-as-you-go of the same tier that this priority may not spill to, then
+   * other tiers, nearest first. Being full is not a failure.
+   */
   fallbacks: readonly Deployment[]
+  /** Whether this priority may leave full provisioned capacity for pay-as-you-go. */
+  maySpill: boolean
+  /** Output tokens that `max_cost_usd` pays for on a deployment; absent where it pays for all that may come. */
+  outputCaps: ReadonlyMap<string, number>
 }
 
 export interface RouteRequest {
-  url: LineUrl
+  url: DeploymentUrl
   body: RequestBody
   options?: SluiceOptions | undefined
   config: RoutingConfig
+  /** Whose thresholds count, when it has its own. */
+  tenant?: string | undefined
+  /** The priority of a request whose options name none. */
+  priority?: Priority | undefined
+  balance?: Balance | undefined
 }
 
 /** The part of the configuration that routing reads. */
-type RoutingConfig = Pick<PlatformConfig, 'routing' | 'deployments'>
+export type RoutingConfig = Pick<PlatformConfig, 'routing' | 'deployments'> & Partial<Pick<PlatformConfig, 'tenants'>>
 
 /**
- * Chooses tier and deployments for a request. `body.model` is `auto`, a tier, a model or a deployment's name; a name
- * that is both a model and a deployment means the model.
+ * Chooses tier and deployments for a request. `body.model` is `auto`, a tier, an alias, a model or a deployment's name.
  * @throws AppError `model_not_found` for an unknown model; `no_route` when nothing satisfies the hints, `param` naming
- * the hint that left nothing
+ * the hint or the field that left nothing; `cost_limit` when nothing fits `max_cost_usd`
  */
-export function decide({ url, body, options = {}, config }: RouteRequest): Route {
+export function decide({ url, body, options = {}, config, tenant, priority, balance }: RouteRequest): Route {
   const shape = readShape(body, url)
   const wanted = body.model
-  const named = namedBy(wanted, config.deployments)
-  const serving = keep(named, (d) => d.urls.includes(url), 'body.model', `${wanted} does not serve ${url}`)
+  const tiers = allowedTiers(options.tier)
+  const allowed = narrow(namedDeployments(wanted, config).deployments, { url, body, shape, options, tiers })
+  const { deployments, outputCaps } = withinCost(allowed, shape, body, options.max_cost_usd)
+
+  const { balancing, spill } = config.routing
+  const ordered = (some: readonly Deployment[]) => inOrder(some, balancing, options.region?.prefer, balance)
+  const maySpill = spill.includes(options.priority ?? priority ?? 'standard')
+  const plan = (groups: readonly (readonly Deployment[])[], score: number | null, why: string): Route => {
+    const [first = [], ...others] = groups.map(ordered)
+    const { now, onFailure } = withSpill(first, maySpill)
+    const head = now[0]
+    if (head === undefined) throw new AppError('no_route', 'No deployment fits.', { param: 'body.model' })
+    const fallbacks = [...onFailure, ...others.flat()]
+    return { score, why, tier: head.tier ?? null, model: head.model, candidates: now, fallbacks, maySpill, outputCaps }
+  }
+
+  if (wanted !== 'auto') return plan([roomy(deployments, shape)], null, `${wanted} as asked`)
+  const tiered = deployments.filter((d) => d.tier !== undefined)
+  // An endpoint without tiers (embeddings) has nothing to choose by complexity.
+  if (tiered.length === 0) return plan([deployments], null, `the deployments that serve ${url}`)
+
+  const { score, why } = scoreShape(shape)
+  const scored = tierOf(score, thresholdsOf(config, tenant))
+  const fitting = roomy(tiered, shape)
+  const groups = nearestFirst(scored, tiers)
+    .map((tier) => fitting.filter((d) => d.tier === tier))
+    .filter((group) => group.length > 0)
+  const tier = groups[0]?.[0]?.tier
+  return plan(groups, score, tier === scored ? why : `${why}; ${scored} is not available here, ${tier} is`)
+}
+
+interface Narrowing {
+  url: DeploymentUrl
+  body: RequestBody
+  shape: PromptShape
+  options: SluiceOptions
+  tiers: readonly TierName[]
+}
+
+/** Leaves out what the request cannot or may not use; the first condition that leaves nothing is the one named. */
+function narrow(named: readonly Deployment[], { url, body, shape, options, tiers }: Narrowing): readonly Deployment[] {
+  const wanted = body.model
   const only = options.region?.only
-  const regional = keep(
-    serving,
+  let left = keep(named, (d) => d.urls.includes(url), 'body.model', `${wanted} does not serve ${url}`)
+  left = keep(
+    left,
     (d) => only === undefined || only.includes(d.region),
     'sluice.region.only',
     `${wanted} has no deployment in ${only?.join(', ')}`,
   )
-  const tiers = allowedTiers(options.tier)
-  const allowed = keep(
-    regional,
+  left = keep(
+    left,
     (d) => d.tier === undefined || tiers.includes(d.tier),
     'sluice.tier',
     `${wanted} has no deployment between the tiers asked for`,
   )
-  const prefer = options.region?.prefer
-  if (wanted !== 'auto') {
-    return routeTo(inOrder(roomy(allowed, shape), prefer), [], null, `${wanted} as asked`)
-  }
-  const tiered = allowed.filter((d) => d.tier !== undefined)
-  // An endpoint without tiers (embeddings) has nothing to choose by complexity.
-  if (tiered.length === 0) return routeTo(inOrder(allowed, prefer), [], null, `the deployments that serve ${url}`)
-  return byComplexity(tiered, tiers, shape, config, prefer)
-}
-
-function byComplexity(
-  deployments: readonly Deployment[],
-  tiers: readonly TierName[],
-  shape: PromptShape,
-  config: RoutingConfig,
-  prefer: readonly string[] | undefined,
-): Route {
-  const { score, why } = scoreShape(shape)
-  const { medium, large } = config.routing.thresholds
-  const scored: TierName = score >= large ? 'large' : score >= medium ? 'medium' : 'small'
-  const fitting = roomy(deployments, shape)
-  const groups = nearestFirst(scored, tiers)
-    .map((tier) =>
-      inOrder(
-        fitting.filter((d) => d.tier === tier),
-        prefer,
-      ),
+  for (const { capability, param } of needsOf(shape, body, url)) {
+    left = keep(
+      left,
+      (d) => d.capabilities.includes(capability),
+      param,
+      `no deployment that ${wanted} may use has ${capability}`,
     )
-    .filter((group) => group.length > 0)
-  const [candidates = [], ...others] = groups
-  const tier = candidates[0]?.tier
-  const moved = tier === scored ? '' : `; ${scored} is not available here, ${tier} is`
-  return routeTo(candidates, others.flat(), score, `${why}${moved}`)
-}
-
-function routeTo(
-  candidates: readonly Deployment[],
-  fallbacks: readonly Deployment[],
-  score: number | null,
-  why: string,
-): Route {
-  const first = candidates[0]
-  if (first === undefined) throw new AppError('no_route', 'No deployment fits.', { param: 'body.model' })
-  return { score, why, tier: first.tier ?? null, model: first.model, candidates, fallbacks }
-}
-
-function namedBy(wanted: string, deployments: readonly Deployment[]): readonly Deployment[] {
-  if (wanted === 'auto') return deployments
-  const found = [
-    deployments.filter((d) => d.tier === wanted),
-    deployments.filter((d) => d.model === wanted),
-    deployments.filter((d) => d.name === wanted),
-  ].find((group) => group.length > 0)
-  if (found) return found
-  if ((tierNames as readonly string[]).includes(wanted)) {
-    throw new AppError('no_route', `There is no deployment of tier ${wanted}.`, { param: 'body.model' })
   }
-  throw new AppError('model_not_found', `There is no model, tier or deployment named ${JSON.stringify(wanted)}.`, {
-    param: 'body.model',
-  })
+  return left
 }
+
+/** A priority that may not spill waits for provisioned capacity where there is some; only its failure leads elsewhere. */
+export function withSpill(deployments: readonly Deployment[], maySpill: boolean) {
+  const provisioned = deployments.filter(({ kind }) => kind === 'ptu')
+  if (maySpill || provisioned.length === 0) return { now: deployments, onFailure: [] }
+  return { now: provisioned, onFailure: deployments.filter(({ kind }) => kind !== 'ptu') }
+}
+
+/** The thresholds that count for a tenant. */
+const thresholdsOf = ({ routing, tenants = {} }: RoutingConfig, tenant = ''): Thresholds =>
+  (Object.hasOwn(tenants, tenant) ? tenants[tenant]?.thresholds : undefined) ?? routing.thresholds
+
+const tierOf = (score: number, { medium, large }: Thresholds): TierName =>
+  score >= large ? 'large' : score >= medium ? 'medium' : 'small'
 
 function keep(
   deployments: readonly Deployment[],

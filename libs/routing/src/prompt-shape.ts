@@ -1,4 +1,4 @@
-import type { LineUrl, RequestBody } from '@sluice/contracts'
+import type { DeploymentUrl, RequestBody } from '@sluice/contracts'
 
 /** What a prompt looks like from outside: the facts that scoring and routing go by. */
 export interface PromptShape {
@@ -20,7 +20,7 @@ export interface PromptShape {
 }
 
 /** Reads the shape of a validated body; unknown parts count as nothing, never as an error. */
-export function readShape(body: RequestBody, url: LineUrl): PromptShape {
+export function readShape(body: RequestBody, url: DeploymentUrl): PromptShape {
   const shape: PromptShape = {
     task: '',
     earlier: '',

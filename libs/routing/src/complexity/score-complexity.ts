@@ -1,4 +1,4 @@
-import type { LineUrl, RequestBody } from '@sluice/contracts'
+import type { DeploymentUrl, RequestBody } from '@sluice/contracts'
 import { type PromptShape, readShape } from '../prompt-shape.ts'
 import { demandOf, type Push } from './demand.ts'
 import { denseFeatures, features } from './features.ts'
@@ -27,7 +27,7 @@ export interface Complexity {
  * Scores a request's complexity from its text and shape alone: pure, without I/O, in bounded time (of a long message
  * its first 6,000 and its last 4,000 characters are read).
  */
-export function scoreComplexity(body: RequestBody, url: LineUrl): Complexity {
+export function scoreComplexity(body: RequestBody, url: DeploymentUrl): Complexity {
   return scoreShape(readShape(body, url))
 }
 

@@ -1,0 +1,82 @@
+import type { Grant } from '@sluice/admission'
+import type { Deployment, RequestBody } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
+import { type ModelAnswer, type Models, upstreamStatus } from '@sluice/models'
+import type { Clock } from '@sluice/resilience'
+import { type Logger, startSpan } from '@sluice/telemetry'
+import type { createCallMetrics } from './call-metrics.ts'
+import type { RunInput } from './execution-types.ts'
+import type { Journal } from './journal.ts'
+
+/** What one call of one deployment came to. */
+export type Call =
+  | { kind: 'answered'; answer: ModelAnswer }
+  /** `begun`: some of the answer has already been handed on. */
+  | { kind: 'failed'; error: AppError; begun: boolean }
+
+export interface CallOptions {
+  deployment: Deployment
+  grant: Grant
+  body: RequestBody
+  /** Time left until the request's deadline. */
+  slackMs: number
+  /** Whether the answer may be streamed to the caller. */
+  streamed: boolean
+}
+
+/** Makes one call and tells everybody who has to know: the grant, the journal, the metrics and the log. */
+export function createDeploymentCaller(options: {
+  models: Models
+  counted: ReturnType<typeof createCallMetrics>
+  logger: Logger
+  clock: Clock
+}) {
+  const { models, counted, logger, clock } = options
+
+  return async function callDeployment(
+    { deployment, grant, body, slackMs, streamed }: CallOptions,
+    input: RunInput,
+    journal: Journal,
+    signal: AbortSignal,
+  ): Promise<Call> {
+    const { url, requestId, onDelta } = input
+    const started = clock.monotonic()
+    let begun = false
+    const hand = (event: unknown) => {
+      begun = true
+      onDelta?.(event)
+    }
+    try {
+      await input.onAttempt?.({ deployment: deployment.name, number: journal.attempts.length + 1 })
+    } catch (error) {
+      grant.end({ outcome: 'aborted', ms: 0 })
+      throw error
+    }
+    const span = startSpan('model.call', { parent: input.traceparent, attributes: { deployment: deployment.name } })
+    try {
+      const call = { url, body, requestId, traceparent: span.traceparent, timeoutMs: slackMs }
+      const answer = await models.call(deployment, streamed ? { ...call, onDelta: hand } : call, signal)
+      span.end()
+      const { ms, firstByteMs, usage, remainingTokens } = answer
+      grant.end({ outcome: 'ok', ms, firstByteMs, usage, remainingTokens })
+      journal.attempted(deployment, answer.status, ms)
+      counted.called(deployment, 'ok', ms)
+      return { kind: 'answered', answer }
+    } catch (error) {
+      span.end(error)
+      const ms = clock.monotonic() - started
+      const known = error instanceof AppError && !signal.aborted ? error : undefined
+      // A call that the request's own deadline cut short says nothing about its deployment.
+      const cut = known?.code === 'model_timeout' && slackMs < deployment.timeout_ms
+      const outcome = known === undefined || cut ? 'aborted' : known.code
+      grant.end({ outcome, ms, ...(known?.retryAfterMs === undefined ? {} : { retryAfterMs: known.retryAfterMs }) })
+      signal.throwIfAborted()
+      if (known === undefined) throw error
+      journal.attempted(deployment, upstreamStatus(known), ms, known.code)
+      counted.called(deployment, known.code, ms)
+      const fields = { requestId, tenant: input.tenant, deployment: deployment.name, code: known.code, ms }
+      logger.warn(fields, 'a deployment did not answer')
+      return { kind: 'failed', error: known, begun }
+    }
+  }
+}

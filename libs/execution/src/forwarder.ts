@@ -1,0 +1,291 @@
+import { type Admission, type Budgets, estimateTokens, type Grant, quotaOf } from '@sluice/admission'
+import type { AnswerCache, CachedAnswer } from '@sluice/cache'
+import type { Attempt, Deployment, PlatformConfig, RequestBody } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
+import { connectionFailure, type ForwardClient } from '@sluice/models'
+import type { Clock } from '@sluice/resilience'
+import { cappedBody, type Route, type RouteRequest } from '@sluice/routing'
+import type { Logger, Metrics } from '@sluice/telemetry'
+import { createCallMetrics } from './call-metrics.ts'
+import { type AttemptEnd, ForwardAttempt } from './forward-attempt.ts'
+import { createForwardAccounts } from './forward-accounts.ts'
+import { createForwardCache } from './forward-cache.ts'
+import { createWaitingRoom, type Waiting, type WaitLimits } from './forward-room.ts'
+import type { Forwarder, ForwardInput, ForwardLimits, ForwardReport, ForwardSink } from './forward-types.ts'
+import { ForwardWatch } from './forward-watch.ts'
+
+export interface ForwarderOptions {
+  config: Pick<PlatformConfig, 'routing' | 'deployments' | 'tenants' | 'prices'>
+  routing: { decide(request: RouteRequest): Route }
+  admission: Admission
+  client: ForwardClient
+  /** Absent: tenants spend what they like. */
+  budgets?: Budgets | undefined
+  /** Absent: every request runs, whatever its `cache` says. */
+  cache?: AnswerCache | undefined
+  logger: Logger
+  metrics: Metrics
+  clock: Clock
+  limits: WaitLimits & {
+    /** How long a caller may not read before it is taken for gone. */
+    stallMs: number
+  }
+}
+
+const closeMs = 2_000
+
+/** One request's way, as far as it has come. */
+interface Run {
+  input: ForwardInput
+  sink: ForwardSink
+  route: Route
+  tokens: number
+  attempts: Attempt[]
+  waiting: Waiting
+  deadline: number
+}
+
+/** What a try of one deployment came to; undefined: somebody else may be asked. */
+type Tried = { report: ForwardReport } | { error: AppError }
+
+export function createForwarder(options: ForwarderOptions): Forwarder {
+  const { config, routing, admission, client, logger, clock, limits } = options
+  const counted = createCallMetrics(options.metrics)
+  const failovers = options.metrics.counter({
+    name: 'sluice_gateway_failovers_total',
+    help: 'Synchronous calls given to another deployment before any output',
+    labels: ['deployment'],
+  })
+  const quotas = new Map(config.deployments.map((deployment) => [deployment.name, quotaOf(deployment)]))
+  const waitingRoom = createWaitingRoom({ admission, clock, limits })
+  const watch = new ForwardWatch(clock)
+  const accounts = createForwardAccounts(options)
+  const cached = createForwardCache(options.cache)
+  const names = config.deployments.map(({ name }) => name)
+  let draining = false
+  let turn = 0
+
+  const report = (run: Run, outcome: ForwardReport['outcome'], more: Partial<ForwardReport> = {}): ForwardReport => ({
+    outcome,
+    score: run.route.score,
+    why: run.route.why,
+    attempts: run.attempts,
+    costUsd: 0,
+    waitedMs: run.waiting.waitedMs,
+    ...more,
+  })
+
+  const call = async (run: Run, deployment: Deployment, grant: Grant): Promise<Tried> => {
+    const { input, sink, route, deadline } = run
+    const { url, payload, requestId, traceparent } = input
+    const started = clock.monotonic()
+    const attempt = new ForwardAttempt({
+      deployment,
+      url,
+      sink,
+      head: { score: route.score, limits: limitsOf(grant, input) },
+      stripUsage: payload.stripUsage,
+      clock,
+      timeoutMs: Math.min(deployment.timeout_ms, deadline - clock.now()),
+      stallMs: limits.stallMs,
+    })
+    watch.add(attempt)
+    let end: AttemptEnd
+    try {
+      const body = payload.bytes(deployment.azure_name ?? deployment.name, capOf(run, deployment))
+      if (body === undefined) throw new AppError('model_unavailable', 'The upload was lost with its deployment.')
+      client.send(deployment, { url, body, contentType: payload.contentType, requestId, traceparent }, attempt)
+      end = await attempt.done
+    } catch (error) {
+      end = { kind: 'refused', error: error instanceof AppError ? error : connectionFailure(deployment.name, error) }
+    }
+    watch.delete(attempt)
+    const ms = clock.monotonic() - started
+    const { status, firstByteMs, remainingTokens } = attempt
+    const failure = end.kind === 'refused' || end.kind === 'broken' ? end.error : undefined
+    const outcome = end.kind === 'answered' ? 'ok' : (failure?.code ?? 'aborted')
+    const usage = end.kind === 'answered' || end.kind === 'broken' ? end.usage : undefined
+    grant.end({ outcome, ms, firstByteMs, retryAfterMs: failure?.retryAfterMs, remainingTokens, usage })
+    run.attempts.push(attemptOf(deployment, status, ms, failure))
+    counted.called(deployment, outcome, ms)
+    if (end.kind === 'refused') {
+      if (failure?.code === 'model_rate_limited') {
+        run.waiting.coolMs = Math.min(run.waiting.coolMs, failure.retryAfterMs ?? usualCoolDownMs)
+      }
+      const fields = { requestId, tenant: input.tenant, deployment: deployment.name, code: end.error.code, ms }
+      logger.warn(fields, 'a deployment did not answer')
+      return { error: end.error }
+    }
+    const costUsd = usage === undefined ? 0 : accounts.paid(input, deployment, usage, attempt.answeredBy)
+    if (usage !== undefined) counted.spent(deployment, usage, costUsd)
+    if (end.kind === 'answered' && end.whole !== undefined && usage !== undefined) {
+      cached.keep(input, deployment, end.whole, usage, costUsd)
+    }
+    return { report: report(run, end.kind, { deployment, usage, costUsd, error: failure }) }
+  }
+
+  const attempts = async (run: Run): Promise<ForwardReport> => {
+    const { input, sink, route, waiting } = run
+    const groups = [inAffinity(route.candidates, input.affinity), inAffinity(route.fallbacks, input.affinity)]
+    let candidates = groups[0] ?? []
+    let last: AppError | undefined
+    for (;;) {
+      if (sink.closed) return report(run, 'aborted')
+      if (draining) throw shuttingDown()
+      if (run.deadline <= clock.now()) throw new AppError('deadline_exceeded', 'The deadline has passed.')
+      if (candidates.length === 0) {
+        groups.shift()
+        if (waiting.coolMs < Infinity) {
+          // Every deployment of the tier refused with a 429: that is being full, not failing.
+          const ms = waiting.coolMs
+          waiting.coolMs = Infinity
+          await waitingRoom.wait(ms, false, sink, waiting)
+          groups.unshift(inAffinity(route.candidates, input.affinity))
+        }
+        candidates = groups[0] ?? []
+        if (candidates.length === 0) throw last ?? new AppError('no_capacity', 'No deployment can take the request.')
+        continue
+      }
+      const room = await waitingRoom.enter(
+        {
+          candidates: candidates.map((one) => quotas.get(one.name) ?? quotaOf(one)),
+          tokens: run.tokens,
+          tenant: input.shares,
+          priority: input.options?.priority,
+        },
+        sink,
+        waiting,
+      )
+      if (room.kind === 'gone') return report(run, 'aborted')
+      if (room.kind === 'never' || room.kind === 'failing') {
+        last ??= room.kind === 'never' ? tooLarge(run.tokens) : outOfOrder(room.afterMs)
+        candidates = []
+        continue
+      }
+      const deployment = candidates.find(({ name }) => name === room.deployment)
+      if (deployment === undefined)
+        throw new AppError('internal', `admission granted ${room.deployment}, not asked for`)
+      const tried = await call(run, deployment, room)
+      if ('report' in tried) return tried.report
+      if (tried.error.disposition !== 'fail_over') throw tried.error
+      failovers.inc({ deployment: deployment.name })
+      last = tried.error
+      candidates = candidates.filter((one) => one !== deployment)
+    }
+  }
+
+  return {
+    async forward(input, sink) {
+      if (draining) throw shuttingDown()
+      const { url, body, options, tenant } = input
+      const hit = await cached.answer(input, sink)
+      if (hit !== undefined) return cacheReport(hit)
+      const named = options?.deadline === undefined ? Infinity : Date.parse(options.deadline)
+      const deadline = input.deadline ?? named
+      const patienceMs = Math.min(limits.waitMs, deadline - clock.now())
+      const balance = { utilisation: admission.utilisation(names), affinity: input.affinity, turn: turn++ }
+      const route = routing.decide({ url, body, options, config, tenant, balance })
+      const hold = await accounts.setAside(input, route)
+      let spentUsd = 0
+      try {
+        const answered = await attempts({
+          input,
+          sink,
+          route,
+          tokens: tokensOf(body, url),
+          attempts: [],
+          waiting: { until: clock.monotonic() + patienceMs, waitedMs: 0, coolMs: Infinity },
+          deadline,
+        })
+        spentUsd = answered.costUsd
+        return answered
+      } finally {
+        if (spentUsd > 0) hold?.commit(spentUsd)
+        else hold?.release()
+      }
+    },
+    get inFlight() {
+      return watch.size
+    },
+    interrupt() {
+      draining = true
+      waitingRoom.close(shuttingDown())
+      for (const one of watch) (one as ForwardAttempt).fail(shuttingDown())
+    },
+    close: () => client.close(closeMs),
+  }
+}
+
+const usualCoolDownMs = 1_000
+
+const cacheReport = ({ model, usage }: CachedAnswer): ForwardReport => ({
+  outcome: 'answered',
+  score: null,
+  why: `answered before by ${model}`,
+  attempts: [],
+  usage,
+  costUsd: 0,
+  waitedMs: 0,
+})
+
+/** The tightest of a caller's limits, of which admission says what is left. */
+function limitsOf(
+  { tenantLeft: { requests, tokens } }: Grant,
+  { shares = [] }: ForwardInput,
+): ForwardLimits | undefined {
+  if (requests === undefined && tokens === undefined) return undefined
+  const least = (limits: (number | undefined)[]) => Math.min(...limits.filter((limit) => limit !== undefined))
+  return {
+    ...(requests === undefined
+      ? {}
+      : { requests: { limit: least(shares.map((one) => one.requestsPerMinute)), left: requests } }),
+    ...(tokens === undefined
+      ? {}
+      : { tokens: { limit: least(shares.map((one) => one.tokensPerMinute)), left: tokens } }),
+  }
+}
+
+/** The field that limits the answer to what `max_cost_usd` pays for, where it does not pay for everything. */
+function capOf({ input, route }: Run, { name }: Deployment): Readonly<Record<string, unknown>> {
+  const cap = route.outputCaps.get(name)
+  if (cap === undefined) return {}
+  const capped = cappedBody(input.body, input.url, cap)
+  return Object.fromEntries(Object.entries(capped).filter(([field, value]) => input.body[field] !== value))
+}
+
+const shuttingDown = () =>
+  new AppError('shutting_down', 'The server is restarting; please retry.', { retryAfterMs: 1_000 })
+
+const outOfOrder = (retryAfterMs: number) =>
+  new AppError('model_unavailable', 'Every deployment that may answer is out of order.', { status: 503, retryAfterMs })
+
+const tooLarge = (tokens: number) =>
+  new AppError('no_route', `The request may take ${tokens} tokens, more than any deployment allows in a minute.`)
+
+function attemptOf({ name, region }: Deployment, status: number, ms: number, failure?: AppError): Attempt {
+  const rounded = Math.round(ms * 10) / 10
+  return { deployment: name, region, status, ms: rounded, ...(failure === undefined ? {} : { code: failure.code }) }
+}
+
+/** A session's regions first, each with its deployments in the order that routing gave them. */
+function inAffinity(deployments: readonly Deployment[], regions: readonly string[] | undefined): readonly Deployment[] {
+  if (regions === undefined || deployments.length < 2) return deployments
+  const place = ({ region }: Deployment) => {
+    const at = regions.indexOf(region)
+    return at < 0 ? regions.length : at
+  }
+  return deployments.toSorted((a, b) => place(a) - place(b))
+}
+
+/** Of speech the provider counts its text; a recording's tokens nobody knows before it is heard. */
+function tokensOf(body: RequestBody, url: ForwardInput['url']): number {
+  switch (url) {
+    case '/v1/audio/speech':
+      return estimateTokens(body, '/v1/embeddings')
+    case '/v1/audio/transcriptions':
+    case '/v1/realtime':
+      return 1
+    default:
+      return estimateTokens(body, url)
+  }
+}
