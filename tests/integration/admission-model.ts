@@ -12,12 +12,15 @@ export class AdmissionModel {
   readonly #grants = new Map<string, { at: number; tokens: number }[]>()
   readonly #cool = new Map<string, number>()
   readonly #unseen = new Map<string, { tokens: number; measured: number }>()
+  /** Up to when what was spent would have lasted at an even rate: all of it, and what could wait at a fifth of the rate. */
+  readonly #lasts = new Map<string, { all: number; waiting: number }>()
 
   constructor(epoch: number) {
     this.#epoch = epoch
   }
 
-  hasRoom(name: string, limits: ModelLimits, tokens: number, at: number): boolean {
+  hasRoom(name: string, limits: ModelLimits, tokens: number, at: number, canWait: boolean): boolean {
+    if (canWait && !this.#itsTurn(name, limits, tokens, at)) return false
     if (at < (this.#cool.get(name) ?? 0)) return false
     if (this.used(name, at) + this.unseen(name, limits.tokens, at) + tokens > limits.tokens) return false
     return [
@@ -32,22 +35,34 @@ export class AdmissionModel {
     })
   }
 
+  #itsTurn(name: string, limits: ModelLimits, tokens: number, at: number): boolean {
+    const held = this.used(name, at) + this.unseen(name, limits.tokens, at) + tokens
+    const { all, waiting } = this.#lasts.get(name) ?? { all: 0, waiting: 0 }
+    return held <= Math.floor(limits.tokens * 0.2) || at >= Math.ceil(all) - 1_000 || at >= Math.ceil(waiting)
+  }
+
   /** The first millisecond from `now` on that has room, found by trying each change of the windows. */
-  firstRoom(name: string, limits: ModelLimits, tokens: number, now: number): number {
+  firstRoom(name: string, limits: ModelLimits, tokens: number, now: number, canWait: boolean): number {
     let low = now
-    if (this.hasRoom(name, limits, tokens, low)) return low
+    if (this.hasRoom(name, limits, tokens, low, canWait)) return low
     // Without new grants room never goes away again, so the moment can be bisected.
     let high = now + 400_000
-    if (!this.hasRoom(name, limits, tokens, high)) throw new Error(`no room for ${tokens} of ${limits.tokens}`)
+    if (!this.hasRoom(name, limits, tokens, high, canWait)) throw new Error(`no room for ${tokens} of ${limits.tokens}`)
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2)
-      if (this.hasRoom(name, limits, tokens, middle)) high = middle
+      if (this.hasRoom(name, limits, tokens, middle, canWait)) high = middle
       else low = middle
     }
     return high
   }
 
-  grant(name: string, tokens: number, at: number): void {
+  grant(name: string, limits: ModelLimits, tokens: number, at: number, canWait: boolean): void {
+    const { all, waiting } = this.#lasts.get(name) ?? { all: 0, waiting: 0 }
+    const lasts = (tokens * tokenWindow) / limits.tokens
+    this.#lasts.set(name, {
+      all: Math.max(all, at) + lasts,
+      waiting: canWait ? Math.max(waiting, at) + lasts / 0.2 : waiting,
+    })
     this.#grants.set(name, [...(this.#grants.get(name) ?? []), { at, tokens }])
   }
 

@@ -92,7 +92,10 @@ describe('a Redis that lost its memory', () => {
     now += 100_000
     expect((await admission.reserve({ candidates: [quota], tokens: 6_000 })).kind).toBe('granted')
     now -= 30_000
-    expect(await admission.reserve({ candidates: [quota], tokens: 1 })).toEqual({ kind: 'later', afterMs: 91_000 })
+    expect(await admission.reserve({ candidates: [quota], tokens: 1 })).toMatchObject({
+      kind: 'later',
+      afterMs: 91_000,
+    })
     now += 91_000
     expect((await admission.reserve({ candidates: [quota], tokens: 6_000 })).kind).toBe('granted')
   })
@@ -158,6 +161,46 @@ describe('a Redis out of reach', () => {
     const other = worker()
     expect((await other.reserve({ candidates: [quota], tokens: 6_000 - 1_500 + 1 })).kind).toBe('later')
     expect((await other.reserve({ candidates: [quota], tokens: 6_000 - 1_500 })).kind).toBe('granted')
+  })
+
+  it('leaves each worker half of its share of slots and of the limits of a tenant, too', async () => {
+    await assumeIdle(redis.client)
+    const connection = redis.connect()
+    const admission = worker({ redis: connection })
+    const wide = { ...quota, tokensPerMinute: 1_000_000, maxConcurrency: 8 }
+    const loose = { ...wide, name: 'b', maxConcurrency: undefined }
+    const contoso = { name: 'contoso', requestsPerMinute: 12, tokensPerMinute: 10_000 }
+    const fabrikam = { name: 'fabrikam', concurrency: 4 }
+    const ask = (candidate: typeof wide | typeof loose, share?: { name: string }, tokens = 1) =>
+      admission.reserve({ candidates: [candidate], tenant: share === undefined ? [] : [share], tokens })
+    const granted = async (times: number, ...asked: Parameters<typeof ask>) => {
+      for (let count = 0; count < times; count++) expect((await ask(...asked)).kind).toBe('granted')
+    }
+    // What was taken through Redis counts.
+    await granted(1, wide, fabrikam)
+    await granted(1, loose, contoso)
+    connection.disconnect()
+
+    await granted(1, wide, fabrikam)
+    expect(await ask(loose, fabrikam)).toMatchObject({ kind: 'later', reason: 'tenant' })
+    await granted(2, wide)
+    expect(await ask(wide)).toMatchObject({ kind: 'later', reason: 'concurrency' })
+    expect(await ask(loose, contoso, 5_000)).toMatchObject({ kind: 'later', reason: 'tenant' })
+    await granted(5, loose, contoso)
+    expect(await ask(loose, contoso)).toMatchObject({ kind: 'later', reason: 'tenant' })
+  })
+
+  it('keeps a worker away from a deployment that fails again and again', async () => {
+    await assumeIdle(redis.client)
+    const connection = redis.connect()
+    const admission = worker({ redis: connection })
+    connection.disconnect()
+    for (let calls = 0; calls < 5; calls++) {
+      const answer = await admission.reserve({ candidates: [quota], tokens: 1 })
+      if (answer.kind === 'granted') answer.end({ outcome: 'model_unavailable', ms: 5 })
+    }
+    const spare = { ...quota, name: 'b' }
+    expect(await admission.reserve({ candidates: [quota, spare], tokens: 1 })).toMatchObject({ deployment: 'b' })
   })
 
   it('goes on when a killed Redis comes back empty, from full windows', async () => {

@@ -1,9 +1,10 @@
-import { type Admission, assumeIdle, createAdmission, estimateTokens, type Quota } from '@sluice/admission'
+import { type Admission, assumeIdle, createAdmission, estimateTokens, quotaOf } from '@sluice/admission'
 import type { Deployment } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { createModels, type Models } from '@sluice/models'
 import { ManualClock, sleep, systemClock } from '@sluice/resilience'
 import { afterEach, expect, it } from 'vitest'
+import { until } from './admission-fixture.ts'
 import { deploymentOn, type ModelTwin, startModelTwin } from './model-twin.ts'
 import { type PrivateRedis, startPrivateRedis } from './private-redis.ts'
 
@@ -13,11 +14,6 @@ afterEach(async () => {
 })
 
 const quiet = { info: () => undefined, warn: () => undefined }
-const quotaOf = ({ name, quota }: Deployment): Quota => ({
-  name,
-  tokensPerMinute: quota.tokens_per_minute,
-  requestsPerMinute: quota.requests_per_minute,
-})
 
 interface Setup {
   twin: ModelTwin
@@ -50,7 +46,7 @@ async function setUp(limits: Limits[], clock?: () => number): Promise<Setup> {
   })
   closing.push(() => twin.close())
   const deployments = limits.map(({ name, tokens, calls }) =>
-    deploymentOn(twin, name, { quota: { tokens_per_minute: tokens, requests_per_minute: calls } }),
+    deploymentOn(twin, name, { quota: { tokens_per_minute: tokens, requests_per_minute: calls }, max_concurrency: 8 }),
   )
   const models = createModels({ deployments, clock: systemClock })
   closing.push(() => models.close())
@@ -104,11 +100,11 @@ async function simulate(setup: Setup, clock: ManualClock, at90s: () => Promise<u
     await wait((index * 13) % 35)
     try {
       const answer = await models.call(deployment, { url: '/v1/chat/completions', body, requestId: `r${index}` })
-      await admission.observed(room, answer)
+      room.end({ outcome: 'ok', ...answer })
     } catch (error) {
       if (!(error instanceof AppError) || error.retryAfterMs === undefined) throw error
       tally.refused++
-      await admission.cooled(room, error.retryAfterMs)
+      room.end({ outcome: error.code, ms: 1, retryAfterMs: error.retryAfterMs })
     }
   }
   const client = async (admission: Admission, offset: number) => {
@@ -132,6 +128,11 @@ async function simulate(setup: Setup, clock: ManualClock, at90s: () => Promise<u
     await clock.advance(4)
   }
   await all
+  const inUse = async () => {
+    const states = await (workers[0] as Admission).states(deployments.map(quotaOf))
+    return states.reduce((sum, { slotsInUse }) => sum + slotsInUse, 0)
+  }
+  await until(async () => (await inUse()) === 0, 'no slot is left behind')
   return tally
 }
 
@@ -184,9 +185,11 @@ async function rush(setup: Setup, workers: readonly Admission[], ms: number) {
       const deployment = setup.deployments.find(({ name }) => name === room.deployment) as Deployment
       seen.calls++
       try {
-        await setup.models.call(deployment, { url: '/v1/chat/completions', body, requestId: `r${index}` })
+        const call = { url: '/v1/chat/completions' as const, body, requestId: `r${index}` }
+        room.end({ outcome: 'ok', ...(await setup.models.call(deployment, call)) })
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'model_rate_limited') throw error
+        room.end({ outcome: error.code, ms: performance.now() - asked })
         seen.refused++
       }
       seen.slowestMs = Math.max(seen.slowestMs, performance.now() - asked)

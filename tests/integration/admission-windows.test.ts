@@ -22,8 +22,8 @@ const limitsOf = (name: string) =>
 
 type Step =
   | { kind: 'wait'; ms: number }
-  | { kind: 'reserve'; of: string[]; tokens: number }
-  | { kind: 'wait until told'; of: string[]; tokens: number }
+  | { kind: 'reserve'; of: string[]; tokens: number; canWait: boolean }
+  | { kind: 'wait until told'; of: string[]; tokens: number; canWait: boolean }
   | { kind: 'cool'; nth: number; ms: number }
   | { kind: 'observe'; nth: number; used: number }
 
@@ -37,8 +37,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       ms: fc.constantFrom(0, 1, 39, 500, 1_039, 1_040, 9_000, 30_000, 61_000, 200_000),
     }),
   },
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('reserve' as const), of: some, tokens }) },
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('wait until told' as const), of: some, tokens }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant('reserve' as const), of: some, tokens, canWait: fc.boolean() }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant('wait until told' as const), of: some, tokens, canWait: fc.boolean() }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -74,6 +80,7 @@ it('agrees with a model that counts, on every grant and on the earliest moment o
       // Whatever comes first fixes the epoch, in Redis and in the model alike.
       await admission.reserve({ candidates: [quota('a')], tokens: 1 })
       for (const one of steps) now += await play(one, { admission, model, grants, now })
+      admission.close()
     }),
     { numRuns: 300 },
   )
@@ -108,18 +115,20 @@ async function play(
     return 0
   }
   const able = step.of.filter((name) => step.tokens <= limitsOf(name).tokens)
-  const answer = await admission.reserve({ candidates: step.of.map(quota), tokens: step.tokens })
+  const { canWait } = step
+  const priority = canWait ? ('bulk' as const) : ('interactive' as const)
+  const answer = await admission.reserve({ candidates: step.of.map(quota), tokens: step.tokens, priority })
   if (able.length === 0) {
-    expect(answer).toEqual({ kind: 'never' })
+    expect(answer).toEqual({ kind: 'never', reason: 'deployment' })
     return 0
   }
-  const open = able.find((name) => model.hasRoom(name, limitsOf(name), step.tokens, now))
+  const open = able.find((name) => model.hasRoom(name, limitsOf(name), step.tokens, now, canWait))
   if (open === undefined) {
-    const first = Math.min(...able.map((name) => model.firstRoom(name, limitsOf(name), step.tokens, now)))
-    expect(answer).toEqual({ kind: 'later', afterMs: first - now })
+    const first = Math.min(...able.map((name) => model.firstRoom(name, limitsOf(name), step.tokens, now, canWait)))
+    expect(answer).toEqual({ kind: 'later', afterMs: first - now, reason: 'deployment' })
     return step.kind === 'wait until told' ? first - now : 0
   }
-  model.grant(open, step.tokens, now)
+  model.grant(open, limitsOf(open), step.tokens, now, canWait)
   expect(answer).toMatchObject({
     kind: 'granted',
     deployment: open,

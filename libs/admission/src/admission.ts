@@ -1,14 +1,25 @@
+import { randomUUID } from 'node:crypto'
 import type { Clock } from '@sluice/resilience'
-import type { Admission, Quota, Reservation } from './admission-types.ts'
-import { LocalWindows } from './local-windows.ts'
+import type { Metrics } from '@sluice/telemetry'
+import { createAdmissionMetrics } from './admission-metrics.ts'
+import type { Admission, CallEnd, Grant, Quota, Reservation, TenantShare } from './admission-types.ts'
+import { DeploymentView } from './deployment-view.ts'
+import { HeldSlots, slotKeysOf } from './held-slots.ts'
+import { LocalAdmission } from './local-admission.ts'
 import { createQuotaScript, type ScriptingRedis } from './quota-script.ts'
+import { type BreakerSettings, scriptSettings, usualBreaker, usualLeaseMs } from './settings.ts'
+import { type BreakerMove, createSharedAdmission, isFailure } from './shared-admission.ts'
 
 export interface AdmissionOptions {
   redis: ScriptingRedis
   clock: Clock
   logger: { info(fields: object, message: string): void; warn(fields: object, message: string): void }
+  metrics?: Metrics | undefined
   /** This worker's part of the quotas, 1 ÷ workers; it uses half of that while Redis is out of reach. */
   share?: number
+  breaker?: BreakerSettings
+  /** How long the slots of a worker that died stay taken. */
+  leaseMs?: number
   /** How long Redis may take to answer. */
   deadlineMs?: number
   /** How often an unreachable Redis is tried again. */
@@ -17,18 +28,45 @@ export interface AdmissionOptions {
   time?: () => number
 }
 
+// A provider that says "retry in a day" means the call, not the deployment: after a window's length its view is new.
+const longestCoolDownMs = 60_000
+const usualCoolDownMs = 1_000
+// "Retry at once" after a refusal would make a worker spin.
+const shortestCoolDownMs = 10
+
+const hasLimit = (share: TenantShare): boolean =>
+  share.requestsPerMinute !== undefined || share.tokensPerMinute !== undefined || share.concurrency !== undefined
+
 /**
  * Admission over a Redis that all workers share.
  *
  * `shared`: Redis decides. A failure or a missed deadline → `alone`.
- * `alone`: the worker decides by its own windows, at half of its share, and remembers what it spent. Every `retryMs`
- * one script call pays that into Redis; when it succeeds and nothing was spent meanwhile → `shared`.
+ * `alone`: the worker decides by its own view, at half of its share, and remembers the tokens that it spent. Every
+ * `retryMs` one script call pays those into Redis; when it succeeds and nothing was spent meanwhile → `shared`. Slots that
+ * were taken alone are in Redis with the next renewal.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { redis, clock, logger, share = 1, deadlineMs = 1_000, retryMs = 1_000, time } = options
-  const script = createQuotaScript({ redis, clock, deadlineMs, time })
-  const own = new LocalWindows(share / 2)
+  const { redis, clock, logger, share = 1, deadlineMs = 1_000, retryMs = 1_000, leaseMs = usualLeaseMs } = options
+  const { breaker = usualBreaker } = options
+  const settings = scriptSettings(breaker, leaseMs)
+  const script = createQuotaScript({ redis, clock, deadlineMs, settings, time: options.time })
+  const shared = createSharedAdmission(script, ({ deployment, from, to }: BreakerMove) => {
+    logger.warn({ deployment, from, to }, 'breaker moved')
+    counted?.moved(deployment, to)
+  })
+  const view = new DeploymentView((quotas) => shared.look(quotas), clock)
+  const counted = options.metrics && createAdmissionMetrics(options.metrics, () => view.states.values())
+  const held = new HeldSlots({
+    script,
+    clock,
+    leaseMs,
+    onFailure: (error) => leave(error),
+    onForgotten: ({ id, sinceMs }) => logger.warn({ id, sinceMs }, 'a grant was never ended'),
+  })
+  const own = new LocalAdmission(share / 2, held, breaker)
   const owed = new Map<string, number>()
+  const worker = randomUUID().slice(0, 8)
+  let serial = 0
   let mode: 'shared' | 'alone' = 'shared'
   let retry: { cancel(): void } | undefined
   let closed = false
@@ -45,11 +83,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
       const debts = [...owed]
       owed.clear()
       try {
-        await script.run(
-          'owe',
-          debts.map(([name]) => name),
-          debts.map(([, tokens]) => tokens),
-        )
+        await script('owe', {
+          deployments: debts.map(([name]) => name),
+          operands: debts.map(([, tokens]) => tokens),
+        })
       } catch {
         for (const [name, tokens] of debts) owed.set(name, (owed.get(name) ?? 0) + tokens)
         if (!closed) retry = clock.setTimeout(() => void payBack(), retryMs)
@@ -60,76 +97,134 @@ export function createAdmission(options: AdmissionOptions): Admission {
     logger.info({}, 'Redis is back: quotas are shared again')
   }
 
-  const reserveShared = async (
-    candidates: readonly Quota[],
-    tokens: number,
-    signal?: AbortSignal,
-  ): Promise<Reservation> => {
-    const limits = candidates.flatMap((quota) => [quota.tokensPerMinute, quota.requestsPerMinute])
-    const answer = await script.run(
-      'reserve',
-      candidates.map(({ name }) => name),
-      [tokens, ...limits],
-      signal,
-    )
-    if (answer[0] === 0) return { kind: 'later', afterMs: answer[1] ?? 0 }
-    const [, index = 0, atMs, usedTokens = 0, unseenTokens = 0] = answer
-    const quota = candidates[index - 1] as Quota
-    own.spend(quota.name, tokens, clock.monotonic())
-    return { kind: 'granted', deployment: quota.name, quota, tokens, atMs, usedTokens, unseenTokens }
+  const cooled = async ({ deployment, quota }: Grant, ms: number) => {
+    own.cool(deployment, clock.monotonic() + ms)
+    if (mode === 'alone') return
+    await script('cool', { deployments: [deployment], operands: [Math.ceil(ms), quota.tokensPerMinute] }).catch(leave)
   }
 
-  const reserveAlone = (candidates: readonly Quota[], tokens: number): Reservation => {
+  const observed = async (grant: Grant, { remainingTokens }: { remainingTokens?: number | undefined }) => {
+    if (remainingTokens === undefined || grant.atMs === undefined || mode === 'alone') return
+    const { deployment, tokens, atMs, usedTokens, unseenTokens } = grant
+    const limit = grant.quota.tokensPerMinute
+    const used = limit - remainingTokens
+    if (used <= usedTokens && unseenTokens === 0) return
+    const operands = [limit, used, usedTokens, atMs, tokens]
+    await script('observe', { deployments: [deployment], operands }).catch(leave)
+  }
+
+  const ended = async (id: string, grant: Grant, shares: readonly TenantShare[], call: CallEnd) => {
+    held.remove(id)
     const now = clock.monotonic()
-    let soonest = retryMs
-    for (const quota of candidates) {
-      const wait = own.waitFor(quota, tokens, now)
-      if (wait > 0) {
-        soonest = Math.min(soonest, wait)
-        continue
-      }
-      own.spend(quota.name, tokens, now)
-      owed.set(quota.name, (owed.get(quota.name) ?? 0) + tokens)
-      const usedTokens = own.used(quota.name, now)
-      return { kind: 'granted', deployment: quota.name, quota, tokens, atMs: undefined, usedTokens, unseenTokens: 0 }
+    const asked = Math.min(Math.max(call.retryAfterMs ?? usualCoolDownMs, shortestCoolDownMs), longestCoolDownMs)
+    const coolMs = call.outcome === 'model_rate_limited' ? asked : 0
+    if (coolMs > 0) own.cool(grant.deployment, now + coolMs)
+    own.ended(grant.deployment, call.outcome, isFailure(call.outcome), now)
+    if (mode === 'alone') return
+    await Promise.all([shared.finish(id, grant, shares, call, coolMs), observed(grant, call)]).catch(leave)
+  }
+
+  const grantOf = (
+    id: string,
+    shares: readonly TenantShare[],
+    room: { quota: Quota; usedTokens: number; unseenTokens?: number; atMs?: number },
+    more: Pick<Grant, 'tokens' | 'utilisation'> & { left?: Grant['tenantLeft'] },
+  ): Grant => {
+    const { quota, usedTokens, unseenTokens = 0, atMs } = room
+    let open = true
+    own.spend(quota.name, shares, more.tokens, clock.monotonic())
+    held.add(id, slotKeysOf(quota, shares))
+    const grant: Grant = {
+      kind: 'granted',
+      deployment: quota.name,
+      quota,
+      tokens: more.tokens,
+      atMs,
+      usedTokens,
+      unseenTokens,
+      utilisation: more.utilisation,
+      tenantLeft: more.left ?? {},
+      end(call) {
+        if (!open) return
+        open = false
+        void ended(id, grant, shares, call)
+      },
     }
-    return { kind: 'later', afterMs: soonest }
+    return grant
+  }
+
+  const reserveShared = async (
+    { candidates, tokens, priority, signal }: Parameters<Admission['reserve']>[0],
+    shares: readonly TenantShare[],
+  ): Promise<Reservation> => {
+    const id = `${worker}-${++serial}`
+    const paced = priority === 'standard' || priority === 'bulk'
+    const room = await shared.reserve({ id, candidates, shares, tokens, paced, signal })
+    if (room.kind === 'later') return room
+    const { quota, usedTokens, unseenTokens, slotsInUse, callsLeft: requests, tokensLeft } = room
+    const inUse = Math.min(quota.tokensPerMinute, usedTokens + unseenTokens)
+    view.granted(quota.name, inUse, slotsInUse)
+    const left = {
+      ...(requests === undefined ? {} : { requests }),
+      ...(tokensLeft === undefined ? {} : { tokens: tokensLeft }),
+    }
+    return grantOf(id, shares, room, { tokens, utilisation: inUse / quota.tokensPerMinute, left })
+  }
+
+  const reserveAlone = (
+    { candidates, tokens }: Parameters<Admission['reserve']>[0],
+    shares: readonly TenantShare[],
+  ): Reservation => {
+    const now = clock.monotonic()
+    const room = own.reserve(candidates, shares, tokens, now)
+    if (room.kind === 'later') return { ...room, afterMs: Math.min(retryMs, room.afterMs) }
+    const { quota } = room
+    owed.set(quota.name, (owed.get(quota.name) ?? 0) + tokens)
+    return grantOf(`${worker}-${++serial}`, shares, room, { tokens, utilisation: own.utilisation(quota, now) })
   }
 
   return {
-    async reserve({ candidates, tokens, signal }) {
+    async reserve(input) {
+      const { candidates, tenant = [], tokens, signal } = input
       signal?.throwIfAborted()
+      const shares = tenant.filter(hasLimit)
       const able = candidates.filter((quota) => tokens <= quota.tokensPerMinute)
-      if (able.length === 0) return { kind: 'never' }
+      if (able.length === 0) return { kind: 'never', reason: 'deployment' }
+      if (shares.some(({ tokensPerMinute = tokens }) => tokens > tokensPerMinute)) {
+        return { kind: 'never', reason: 'tenant' }
+      }
+      view.used(able)
+      let answer: Reservation | undefined
       if (mode === 'shared') {
         try {
-          return await reserveShared(able, tokens, signal)
+          answer = await reserveShared({ ...input, candidates: able }, shares)
         } catch (error) {
           signal?.throwIfAborted()
           leave(error)
         }
       }
-      return reserveAlone(able, tokens)
+      answer ??= reserveAlone({ ...input, candidates: able }, shares)
+      if (answer.kind === 'later') counted?.refused(answer.reason)
+      return answer
     },
-
-    async cooled({ deployment, quota }, ms) {
-      own.cool(deployment, clock.monotonic() + ms)
-      if (mode === 'alone') return
-      await script.run('cool', [deployment], [Math.ceil(ms), quota.tokensPerMinute]).catch(leave)
+    cooled,
+    observed,
+    utilisation: (names) => new Map(names.map((name) => [name, view.utilisation(name)])),
+    states: (quotas) => shared.look(quotas),
+    async drain(deployment, { reason, untilMs = 0 }) {
+      await script('drain', { deployments: [deployment], operands: [Math.ceil(untilMs), reason] })
+      logger.warn({ deployment, reason, untilMs }, 'drained')
     },
-
-    async observed(grant, { remainingTokens }) {
-      if (remainingTokens === undefined || grant.atMs === undefined || mode === 'alone') return
-      const { deployment, tokens, atMs, usedTokens, unseenTokens } = grant
-      const limit = grant.quota.tokensPerMinute
-      const used = limit - remainingTokens
-      if (used <= usedTokens && unseenTokens === 0) return
-      await script.run('observe', [deployment], [limit, used, usedTokens, atMs, tokens]).catch(leave)
+    async undrain(deployment) {
+      const [was] = await script('undrain', { deployments: [deployment], operands: [] })
+      if (was === 1) logger.info({ deployment }, 'undrained')
+      return was === 1
     },
-
     close() {
       closed = true
       retry?.cancel()
+      held.close()
+      view.close()
     },
   }
 }

@@ -1,4 +1,15 @@
 export { type AdmissionOptions, createAdmission } from './admission.ts'
-export type { Admission, Grant, Quota, Reservation } from './admission-types.ts'
+export {
+  type Admission,
+  type CallEnd,
+  type DeploymentState,
+  type Grant,
+  quotaOf,
+  type Reservation,
+  type ReserveInput,
+  type TenantShare,
+} from './admission-types.ts'
+export { type BudgetOptions, createBudgets } from './budgets.ts'
+export type { BudgetHold, Budgets, Spend } from './budget-types.ts'
 export { estimateTokens } from './estimate-tokens.ts'
 export { assumeIdle } from './quota-script.ts'

@@ -1,6 +1,9 @@
 import type { Quota } from './admission-types.ts'
 import { callLimits, windows } from './windows.ts'
 
+/** Whoever has limits: a deployment, or a tenant's share. */
+type Limited = Pick<Quota, 'name' | 'tokensPerMinute' | 'requestsPerMinute'>
+
 interface Log {
   /** Oldest first. */
   spent: { at: number; tokens: number }[]
@@ -38,7 +41,7 @@ export class LocalWindows {
   }
 
   /** How long until the deployment has room, in ms; 0 when it has, Infinity when the share can never hold the call. */
-  waitFor(quota: Quota, tokens: number, now: number): number {
+  waitFor(quota: Limited, tokens: number, now: number, calls = callLimits(quota.requestsPerMinute)): number {
     const log = this.#open(quota.name, now)
     const tokenLimit = Math.floor(quota.tokensPerMinute * this.#share)
     if (tokens > tokenLimit) return Number.POSITIVE_INFINITY
@@ -49,7 +52,7 @@ export class LocalWindows {
       over -= spent.tokens
       at = Math.max(at, spent.at + windows.tokens)
     }
-    for (const { limit, windowMs } of callLimits(quota.requestsPerMinute)) {
+    for (const { limit, windowMs } of calls) {
       const share = limit * this.#share
       // Less than one call in a window is one call in a longer window.
       const calls = Math.max(1, Math.floor(share))

@@ -10,36 +10,20 @@ export interface ScriptingRedis {
   eval(script: string, numberOfKeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>
 }
 
-const text = readFileSync(new URL('./admission.lua', import.meta.url), 'utf8')
-const sha1 = createHash('sha1').update(text).digest('hex')
+type Evaluate = (redis: ScriptingRedis, keys: readonly string[], args: readonly (string | number)[]) => Promise<unknown>
 
-// The braces are a hash tag: a Redis cluster keeps all these keys on one node, as a script requires.
-const prefix = '{sluice:admission}'
-const epochKey = `${prefix}:epoch`
-
-type Operation = 'reserve' | 'cool' | 'observe' | 'owe'
-
-export interface QuotaScript {
-  /** @throws AppError `storage_unavailable` when Redis fails or does not answer in time; the signal's reason. */
-  run(
-    operation: Operation,
-    deployments: readonly string[],
-    operands: readonly number[],
-    signal?: AbortSignal,
-  ): Promise<readonly number[]>
-}
-
-/** Runs admission.lua; `time` replaces Redis TIME (epoch ms) where time is simulated. */
-export function createQuotaScript(options: {
-  redis: ScriptingRedis
-  clock: Clock
-  deadlineMs: number
-  time?: (() => number) | undefined
-}): QuotaScript {
-  const { redis, clock, deadlineMs, time } = options
-  const spans = [windows.tokens, windows.second, windows.tenSeconds, windows.minute]
-
-  const evaluate = async (keys: string[], args: (string | number)[]): Promise<unknown> => {
+/**
+ * A Redis script of several files, run by its hash. Settings become part of the text: a number there costs nothing,
+ * while a table of them, or one more argument to parse, would be paid for with every call.
+ */
+export function luaScript(files: readonly string[], settings: Readonly<Record<string, number>> = {}): Evaluate {
+  const parts = files.map((file) => readFileSync(new URL(`./lua/${file}`, import.meta.url), 'utf8'))
+  const text = parts.join('\n').replaceAll(/\bsettings\.([a-zA-Z]+)/g, (_, name: string) => {
+    if (settings[name] === undefined) throw new RangeError(`the script knows no setting ${name}`)
+    return String(settings[name])
+  })
+  const sha1 = createHash('sha1').update(text).digest('hex')
+  return async (redis, keys, args) => {
     try {
       return await redis.evalsha(sha1, keys.length, ...keys, ...args)
     } catch (error) {
@@ -47,21 +31,69 @@ export function createQuotaScript(options: {
       return redis.eval(text, keys.length, ...keys, ...args)
     }
   }
+}
 
-  return {
-    async run(operation, deployments, operands, signal) {
-      const keys = [epochKey]
-      for (const name of deployments) keys.push(`${prefix}:state:${name}`, `${prefix}:log:${name}`)
-      const args = [operation, time === undefined ? '' : time(), ...spans, ...operands]
-      try {
-        const late = () => new AppError('storage_unavailable', `Redis did not answer within ${deadlineMs} ms.`)
-        return (await withDeadline(deadlineMs, signal, () => evaluate(keys, args), late, clock)) as readonly number[]
-      } catch (cause) {
-        signal?.throwIfAborted()
-        if (cause instanceof AppError) throw cause
-        throw new AppError('storage_unavailable', 'Redis could not reserve quota.', { cause })
-      }
-    },
+// The braces are a hash tag: a Redis cluster keeps all these keys on one node, as a script requires.
+const prefix = '{sluice:admission}'
+const epochKey = `${prefix}:epoch`
+const drainsKey = `${prefix}:drains`
+
+export const slotsKey = {
+  deployment: (name: string): string => `${prefix}:slots:${name}`,
+  tenant: (name: string): string => `${prefix}:tenant-slots:${name}`,
+}
+export const lessonsKey = (name: string): string => `${prefix}:lessons:${name}`
+const deploymentKeys = (name: string) => [`${prefix}:state:${name}`, `${prefix}:log:${name}`, slotsKey.deployment(name)]
+const tenantKeys = (name: string) => [
+  `${prefix}:tenant-state:${name}`,
+  `${prefix}:tenant-log:${name}`,
+  slotsKey.tenant(name),
+]
+
+type Operation = 'reserve' | 'finish' | 'renew' | 'cool' | 'observe' | 'owe' | 'look' | 'drain' | 'undrain'
+
+interface ScriptCall {
+  deployments?: readonly string[]
+  shares?: readonly string[]
+  /** More keys, as they are. */
+  more?: readonly string[]
+  operands: readonly (number | string)[]
+  signal?: AbortSignal | undefined
+}
+
+/** @throws AppError `storage_unavailable` when Redis fails or does not answer in time; the signal's reason. */
+export type QuotaScript = (operation: Operation, call: ScriptCall) => Promise<readonly unknown[]>
+
+/** Runs admission's script; `time` replaces Redis TIME (epoch ms) where time is simulated. */
+export function createQuotaScript(options: {
+  redis: ScriptingRedis
+  clock: Clock
+  deadlineMs: number
+  settings: Readonly<Record<string, number>>
+  time?: (() => number) | undefined
+}): QuotaScript {
+  const { redis, clock, deadlineMs, settings, time } = options
+  const basis = ['windows.lua', 'slots.lua', 'breaker.lua', 'tenants.lua']
+  // Loading creates every function of a script anew with each call, so the one that each request waits for has no others.
+  const reserve = luaScript([...basis, 'reserve.lua'], settings)
+  const others = luaScript([...basis, 'learning.lua', 'operations.lua'], settings)
+
+  return async (operation, { deployments = [], shares = [], more = [], operands, signal }) => {
+    const keys = [epochKey, drainsKey]
+    for (const name of deployments) keys.push(...deploymentKeys(name))
+    for (const name of shares) keys.push(...tenantKeys(name))
+    keys.push(...more)
+    const args = [operation, time === undefined ? '' : time(), deployments.length, ...operands]
+    const evaluate = operation === 'reserve' ? reserve : others
+    try {
+      const late = () => new AppError('storage_unavailable', `Redis did not answer within ${deadlineMs} ms.`)
+      const answer = await withDeadline(deadlineMs, signal, () => evaluate(redis, keys, args), late, clock)
+      return answer as readonly unknown[]
+    } catch (cause) {
+      signal?.throwIfAborted()
+      if (cause instanceof AppError) throw cause
+      throw new AppError('storage_unavailable', 'Redis could not reserve quota.', { cause })
+    }
   }
 }
 

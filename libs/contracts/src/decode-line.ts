@@ -1,5 +1,6 @@
 import { AppError } from '@sluice/errors'
 import type { z } from 'zod'
+import { nestsTooDeeply, tooDeepMessage } from './json-depth.ts'
 import { inlineLineSchema, lineUrls, lineVersion, refLineSchema, type RequestLine } from './request-line.ts'
 
 /** Service Bus' limit for a line: above it the body travels as a claim check. Bytes of the UTF-8 JSON. */
@@ -30,6 +31,7 @@ function parseJson(bytes: Uint8Array | string): unknown {
   } catch (cause) {
     throw new AppError('invalid_json', 'The line is not valid UTF-8.', { cause })
   }
+  if (nestsTooDeeply(text)) throw new AppError('invalid_json', tooDeepMessage)
   try {
     return JSON.parse(text)
   } catch (cause) {

@@ -15,6 +15,7 @@ export { checkLine, decodeLine, invalidLine, paramOf, salvageLine } from './deco
 export { checkDeliverTargets, webhookUrlProblem } from './delivery-policy.ts'
 export { type EventEnvelope, eventEnvelopeSchema, tenantOfEvent } from './event-envelope.ts'
 export { canonicalJson, contentHash, isRequestId, requestIdOf } from './ids.ts'
+export { nestsTooDeeply, tooDeepMessage } from './json-depth.ts'
 export { jsonSchemas } from './json-schemas.ts'
 export { tenantOnLane } from './lane-policy.ts'
 export type { AccessConfig } from './access-config.ts'

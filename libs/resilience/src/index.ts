@@ -1,6 +1,7 @@
 export { type Clock, systemClock, type Timer } from './clock.ts'
 export { fullJitter } from './full-jitter.ts'
+export { LendingPool } from './lending-pool.ts'
 export { ManualClock } from './manual-clock.ts'
 export { sleep } from './sleep.ts'
-export { type Slot, SlotPool } from './slot-pool.ts'
+export { type Slot, SlotPool, type SlotSource } from './slot-pool.ts'
 export { withDeadline } from './with-deadline.ts'

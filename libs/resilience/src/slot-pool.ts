@@ -4,11 +4,27 @@ export interface Slot {
   release(): void
 }
 
+/** Where slots come from, as those who take them see it. */
+export interface SlotSource {
+  /** What may be in use without being borrowed. */
+  readonly size: number
+  readonly inUse: number
+  /** Slots that nobody else could use; all of `size` where nothing is lent. */
+  readonly kept?: number
+  /** A slot if one is free and nobody with a better right waits for it. */
+  tryAcquire(): Slot | undefined
+  /**
+   * Waits for a slot. @param options `first`: before those of the same source that did not say so
+   * @throws the signal's reason when it aborts first
+   */
+  acquire(signal?: AbortSignal, options?: { first?: boolean }): Promise<Slot>
+}
+
 /**
  * A counted bound on work in flight. Waiters are served first come, first served: a slot that becomes free goes
  * straight to the oldest waiter, so a late `tryAcquire` cannot overtake it.
  */
-export class SlotPool {
+export class SlotPool implements SlotSource {
   #size: number
   #inUse = 0
   // A Set keeps insertion order and forgets an aborted waiter in constant time.
