@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { batchCommand } from './batch/batch-command.ts'
 import { calibrate } from './calibrate.ts'
+import { keysCommand } from './keys-command.ts'
 import { UsageError } from './usage-error.ts'
 import { score } from './score.ts'
 
@@ -22,10 +23,19 @@ const usage = `usage: sluice COMMAND [OPTIONS]
              list [--limit 20]
              download BATCH [--out FILE] [--errors]     goes on where an earlier call stopped
              Everywhere: --url and --key, or SLUICE_URL and SLUICE_API_KEY, or the local stack of this directory.
+
+  keys       create --tenant T [--scopes submit,read] [--name N] [--expires 2027-01-31T12:00:00Z] [--platform]
+                    [--direct]      prints the key, this one time; --direct writes it into the database that
+                                    COSMOS_ENDPOINT and COSMOS_KEY name, for the first key of all
+             list [--tenant T]
+             rotate KEY_ID [--overlap 86400]            both keys work for that many seconds
+             disable KEY_ID | enable KEY_ID | delete KEY_ID
+             --url and --key as above; the key needs the scope admin.
 `
 
 const commands: Record<string, (args: string[]) => Promise<void>> = {
   batch: (args) => batchCommand(args, process.env),
+  keys: (args) => keysCommand(args, process.env),
   score: (args) => score(parseArgs({ args, options: { in: { type: 'string' }, out: { type: 'string' } } }).values),
   calibrate: (args) =>
     calibrate(

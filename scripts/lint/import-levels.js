@@ -13,7 +13,10 @@ const levels = {
   admission: 3,
   routing: 3,
   models: 3,
+  progress: 3,
+  batch: 4,
   cache: 4,
+  parking: 4,
   memory: 4,
   execution: 5,
 }

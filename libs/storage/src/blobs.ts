@@ -6,6 +6,7 @@ import { withDeadline } from '@sluice/resilience'
 import { azureCredential } from './azure-credential.ts'
 import { translateBlob } from './blob-error.ts'
 import { checkBlobName } from './blob-name.ts'
+import { type BlobWriter, blobWriter } from './blob-writer.ts'
 import { signWithAccountKey, userDelegationSigner } from './blob-url.ts'
 
 export type BlobsOptions = ({ connectionString: string } | { accountUrl: string }) & {
@@ -25,10 +26,15 @@ export interface Blobs {
    */
   get(tenant: string, ref: BodyRef, options?: { maxBytes?: number; signal?: AbortSignal }): Promise<Buffer>
   /**
-   * A blob of the tenant's as a stream, for files of any size. The signal ends it; the deadline holds until it begins.
+   * A blob of the tenant's as a stream, for files of any size, from a byte on. The signal ends it; the deadline holds
+   * until it begins.
    * @throws AppError `body_ref_not_found`, `storage_unavailable`.
    */
-  open(tenant: string, name: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>
+  open(tenant: string, name: string, signal?: AbortSignal, from?: number): Promise<AsyncIterable<Uint8Array>>
+  /** Begins to write a blob of any size as `<tenant>/<path>`; see {@link BlobWriter}. @throws AppError as `put` does */
+  writer(tenant: string, path: string, contentType: string, signal?: AbortSignal): BlobWriter
+  /** Deletes a blob of the tenant's; one that is not there is fine. */
+  remove(tenant: string, name: string): Promise<void>
   /** A URL that reads this one blob for `ttlMs` milliseconds without further credentials. */
   readUrl(tenant: string, ref: BodyRef, ttlMs: number): Promise<string>
   /** Creates the container if it is missing. */
@@ -89,17 +95,26 @@ export function connectBlobs({ container: name, deadlineMs = 30_000, ...account 
       }
       return bytes
     },
-    async open(tenant, name, signal) {
+    async open(tenant, name, signal, from = 0) {
       checkBlobName(tenant, name)
       // The bound's own signal ends with the call; the stream outlives it and follows the caller's.
       const { readableStreamBody } = await bounded(signal, () =>
-        container.getBlobClient(name).download(0, undefined, {
+        container.getBlobClient(name).download(from, undefined, {
           ...(signal === undefined ? {} : { abortSignal: signal }),
           maxRetryRequests: 5,
         }),
       )
       if (readableStreamBody === undefined) throw new AppError('internal', 'Blob Storage answered without a stream.')
       return readableStreamBody as unknown as AsyncIterable<Uint8Array>
+    },
+    writer(tenant, path, contentType, signal) {
+      const name = `${tenant}/${path}`
+      checkBlobName(tenant, name)
+      return blobWriter(container.getBlockBlobClient(name), contentType, (fn) => bounded(signal, fn))
+    },
+    async remove(tenant, name) {
+      checkBlobName(tenant, name)
+      await bounded(undefined, (abortSignal) => container.getBlobClient(name).deleteIfExists({ abortSignal }))
     },
     async readUrl(tenant, ref, ttlMs) {
       checkBlobName(tenant, ref.blob)

@@ -55,7 +55,29 @@ export class RowStore<T extends { id: string }> {
     return answer.kind === 'done'
   }
 
+  /**
+   * Creates up to a hundred rows with one request a physical partition. Rows succeed and fail one by one.
+   * @returns in the order of the rows: whether it was created, was there already, or may be tried again
+   */
+  async createAll(rows: { row: T; key: RowKey }[]): Promise<('created' | 'exists' | 'unavailable')[]> {
+    const operations: OperationInput[] = rows.map(({ row, key }) => ({
+      operationType: 'Create',
+      partitionKey: key,
+      resourceBody: row as unknown as JSONObject,
+    }))
+    const answer = await this.#attempt(undefined, (abortSignal) =>
+      this.#container.items.bulk(operations, {}, { contentResponseOnWriteEnabled: false, abortSignal }),
+    )
+    if (answer.kind !== 'done') throw unexpected(answer)
+    return rows.map((_, index) => {
+      const status = answer.value[index]?.statusCode ?? 0
+      if (status === 201) return 'created'
+      return status === 409 ? 'exists' : 'unavailable'
+    })
+  }
+
   async read(id: string, key: RowKey, signal?: AbortSignal): Promise<T | undefined> {
+    if (!isRowId(id)) return undefined
     // Unlike every other operation, the SDK's point read answers a missing row without throwing.
     const answer = await this.#attempt(signal, (abortSignal) =>
       this.#container.item(id, key).read<T & SystemFields>({ abortSignal }),
@@ -65,7 +87,16 @@ export class RowStore<T extends { id: string }> {
     return answer.value.resource === undefined ? undefined : withoutSystemFields(answer.value.resource)
   }
 
+  /** @returns false when there was none */
+  async remove(id: string, key: RowKey, signal?: AbortSignal): Promise<boolean> {
+    if (!isRowId(id)) return false
+    const answer = await this.#attempt(signal, (abortSignal) => this.#container.item(id, key).delete({ abortSignal }))
+    if (answer.kind !== 'done' && answer.kind !== 'missing') throw unexpected(answer)
+    return answer.kind === 'done'
+  }
+
   async patch(patch: RowPatch, signal?: AbortSignal): Promise<PatchOutcome<T>> {
+    if (!isRowId(patch.id)) return { kind: 'missing' }
     const answer = await this.#attempt(signal, (abortSignal) =>
       this.#container.item(patch.id, patch.key).patch<T & SystemFields>(patchBody(patch), { abortSignal }),
     )
@@ -133,6 +164,13 @@ export class RowStore<T extends { id: string }> {
     }
   }
 }
+
+/**
+ * Whether there can be a row of that id. Ids come from paths of callers and end up in paths of Cosmos, where `..` would
+ * name the container instead of a row in it.
+ * https://learn.microsoft.com/azure/cosmos-db/concepts-limits
+ */
+const isRowId = (id: string): boolean => /^[^/\\?#\p{Cc}]{1,255}$/u.test(id) && id !== '.' && id !== '..'
 
 interface SystemFields {
   _rid?: string

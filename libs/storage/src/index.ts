@@ -1,3 +1,5 @@
+export { checkBlobName } from './blob-name.ts'
+export { type BlobWriter } from './blob-writer.ts'
 export { type Blobs, connectBlobs } from './blobs.ts'
 export { condition, type Condition } from './condition.ts'
 export { connectCosmos, type Cosmos } from './cosmos.ts'

@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { LineBuffer } from './line-buffer.ts'
 import { redact, redactText } from './redact.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'fatal'
@@ -33,8 +34,12 @@ export function createLogger({ service, level = 'info', destination }: LoggerOpt
   }
   // Synchronous: the buffered stream tries for ever to flush into a pipe whose reader is gone, so that a process whose
   // supervisor was killed would never exit (sonic-boom's flushSync retries EPIPE).
-  return wrap(pino(options, destination ?? pino.destination({ fd: 1, sync: true })))
+  return wrap(pino(options, destination ?? standardOutput()))
 }
+
+// One for all loggers of a process, so that their lines keep their order.
+let output: LineBuffer | undefined
+const standardOutput = (): LineBuffer => (output ??= new LineBuffer(pino.destination({ fd: 1, sync: true })))
 
 // Redaction sits in front of pino and not in its formatters, because pino drops a `bindings` formatter in children.
 function wrap(lines: pino.Logger): Logger {

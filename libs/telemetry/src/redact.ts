@@ -7,8 +7,9 @@ const secretNames = new Set(['body', 'messages', 'input', 'instructions', 'conte
 const secretEndings = ['authorization', 'key', 'secret', 'token', 'connectionstring', 'password', 'setcookie']
 
 // Drivers quote connection strings, SAS urls and bearer tokens in their messages, where no field name gives them away.
+// Keys of Sluice, secrets of webhooks and realtime tokens are known by how they begin.
 const secretText =
-  /((?:SharedAccessKey|SharedAccessSignature|AccountKey|AccessKey|sig)=)[^;&\s"']+|(Bearer\s+)[^\s"']+|(:\/\/[^:/\s]*:)[^@/\s]+(?=@)/gi
+  /((?:SharedAccessKey|SharedAccessSignature|AccountKey|AccessKey|sig)=)[^;&\s"']+|(Bearer\s+)[^\s"']+|(:\/\/[^:/\s]*:)[^@/\s]+(?=@)|(\b(?:sk-sluice-|whsec_|ek_))[\w+/=-]{8,}/gi
 
 const maxDepth = 6
 const maxItems = 50
@@ -37,8 +38,8 @@ export function redact(value: unknown, depth = 0): unknown {
 /** `text` without the credentials that it quotes, shortened to what a log line can bear. */
 export function redactText(text: string): string {
   const short = text.length > maxText ? `${text.slice(0, maxText)}… (${text.length} characters)` : text
-  return short.replace(secretText, (_, pair?: string, bearer?: string, user?: string) => {
-    return `${pair ?? bearer ?? user ?? ''}${redacted}`
+  return short.replace(secretText, (_, pair?: string, bearer?: string, user?: string, prefix?: string) => {
+    return `${pair ?? bearer ?? user ?? prefix ?? ''}${redacted}`
   })
 }
 
@@ -56,7 +57,15 @@ function redactError(error: Error, depth: number): unknown {
   }
 }
 
+// Field names are those of the code and come again with every line. What a tenant names could be endless.
+const known = new Map<string, boolean>()
+const maxKnown = 1_000
+
 function isSecret(name: string): boolean {
+  const found = known.get(name)
+  if (found !== undefined) return found
   const plain = name.toLowerCase().replace(/[-_]/g, '')
-  return secretNames.has(plain) || secretEndings.some((ending) => plain.endsWith(ending))
+  const secret = secretNames.has(plain) || secretEndings.some((ending) => plain.endsWith(ending))
+  if (known.size < maxKnown) known.set(name, secret)
+  return secret
 }

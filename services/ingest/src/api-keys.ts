@@ -1,10 +1,10 @@
 import { timingSafeEqual } from 'node:crypto'
+import { type ApiKeyRow, apiKeyRowSchema, identifyKey } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
 import type { RowStore } from '@sluice/storage'
 import type { Redis } from 'ioredis'
 import type { Caller } from './authenticate.ts'
-import { identify, type KeyRow, keyRowSchema } from './key-row.ts'
 
 /** How long a row is believed when nobody says that it changed: Redis may be away. */
 const cacheMs = 10_000
@@ -21,7 +21,7 @@ export interface ApiKeys {
 }
 
 export interface ApiKeysOptions {
-  rows: RowStore<KeyRow>
+  rows: RowStore<ApiKeyRow>
   /** Carries the word that a key changed; the second one is used up by listening. */
   redis: { client: Redis; forSubscriptions(): Redis }
   clock: Clock
@@ -33,7 +33,7 @@ export interface ApiKeysOptions {
  */
 export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
   // Apart, so that somebody who guesses keys does not push out the ones that are used.
-  const known = new Map<string, { row: KeyRow; until: number }>()
+  const known = new Map<string, { row: ApiKeyRow; until: number }>()
   const unknown = new Map<string, number>()
   /** Counts changes: a read that was under way when one came is not remembered. */
   let changes = 0
@@ -58,14 +58,14 @@ export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
     map.set(id, value)
   }
 
-  async function rowOf(id: string): Promise<KeyRow | undefined> {
+  async function rowOf(id: string): Promise<ApiKeyRow | undefined> {
     const now = clock.monotonic()
     const cached = known.get(id)
     if (cached !== undefined && cached.until > now) return cached.row
     if ((unknown.get(id) ?? 0) > now) return undefined
     const before = changes
     const stored = await rows.read(id, [id])
-    const row = stored === undefined ? undefined : keyRowSchema.parse(stored)
+    const row = stored === undefined ? undefined : apiKeyRowSchema.parse(stored)
     if (changes !== before) return row
     if (row === undefined) remember(unknown, id, now + unknownMs)
     else remember(known, id, { row, until: now + cacheMs })
@@ -74,7 +74,7 @@ export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
 
   return {
     async caller(key) {
-      const { id, hash } = identify(key)
+      const { id, hash } = identifyKey(key)
       const row = await rowOf(id)
       const stored = Buffer.from(row?.hash ?? '', 'hex')
       const same = stored.length === hash.length && timingSafeEqual(stored, hash)

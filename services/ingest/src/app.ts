@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
+import type { Parking } from '@sluice/parking'
 import type { ServiceContext } from '@sluice/service-kit'
 import type { SignalRService } from '@sluice/signalr'
-import type { Logger } from '@sluice/telemetry'
+import type { Logger, Metrics } from '@sluice/telemetry'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import { type AdminDeploymentsDeps, adminDeploymentRoutes } from './admin-deployments.ts'
+import { type AdminLanesDeps, adminLaneRoutes } from './admin-lanes.ts'
 import { answerError, unsupportedMediaType } from './answer-error.ts'
 import type { Authenticate } from './authenticate.ts'
 import { batchRoutes, type BatchRoutesDeps } from './batches/batch-routes.ts'
@@ -14,6 +16,7 @@ import { fileRoutes, type FileRoutesDeps } from './batches/file-routes.ts'
 import { type ChatDeps, chatRoutes } from './chat-routes.ts'
 import { allowOrigins, type CorsHeaders } from './cors.ts'
 import { docsRoutes } from './docs-routes.ts'
+import { measureAnswers } from './http-metrics.ts'
 import type { KeyAdmin } from './key-admin.ts'
 import { keyRoutes } from './key-routes.ts'
 import { negotiateRoutes } from './negotiate.ts'
@@ -39,6 +42,7 @@ export interface AppDeps
     SubmitDeps,
     UsageDeps,
     AdminDeploymentsDeps,
+    Omit<AdminLanesDeps, 'parking'>,
     ChatDeps,
     FileRoutesDeps,
     BatchRoutesDeps,
@@ -46,6 +50,7 @@ export interface AppDeps
     DeliveryDeps,
     WebhookEndpointDeps {
   drain: Drain
+  parking: Parking
   door: OpenAIDoor
   realtimeSecrets: ClientSecretDeps
   authenticate: Authenticate
@@ -57,12 +62,13 @@ export interface AppDeps
   bodyTimeoutMs: number
   clock: Clock
   logger: Logger
+  metrics: Metrics
   /** Answers a probe path such as /health/ready or /metrics. */
   probe: ServiceContext<unknown>['probe']
 }
 
-// A slow client loses its connection, not the server's memory. Uploads may take a while; see refuseSlowBodies for the rest.
-const serverTimeouts = { connectionTimeout: 60_000, requestTimeout: 15 * 60_000, keepAliveTimeout: 72_000 }
+// A slow client loses its connection, not the server's memory. How long a body may take is refuseSlowBodies' to say.
+const serverTimeouts = { connectionTimeout: 180_000, requestTimeout: 0, keepAliveTimeout: 72_000 }
 
 /** The HTTP door. Every error leaves in OpenAI's shape. */
 export function createApp(deps: AppDeps): FastifyInstance {
@@ -98,6 +104,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
     void reply.header('x-request-id', request.id)
     done()
   })
+  measureAnswers(app, deps.metrics)
   allowOrigins(app, deps.corsHeaders)
   deps.drain.watch(app)
   const stop = refuseSlowBodies(app.server, deps.bodyTimeoutMs, deps.clock)
@@ -122,5 +129,6 @@ export function createApp(deps: AppDeps): FastifyInstance {
   batchRoutes(routes, deps)
   realtimeRoutes(routes, deps.realtimeSecrets)
   adminDeploymentRoutes(routes, deps)
+  adminLaneRoutes(routes, deps)
   return app
 }

@@ -1,14 +1,13 @@
-import type { Limits } from '@sluice/contracts'
+import type { KeyScope, Limits } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { FastifyRequest } from 'fastify'
 import type { ApiKeys } from './api-keys.ts'
 import { type EntraTokens, looksLikeToken } from './entra-tokens.ts'
-import type { Scope } from './key-row.ts'
 
 /** Who calls, as a valid key or token says. */
 export interface Caller {
   tenant: string
-  scopes: readonly Scope[]
+  scopes: readonly KeyScope[]
   /** Operates the platform: an admin of every tenant. */
   platform: boolean
   /** Names the key, the same after a rotation, or the token's subject. */
@@ -18,7 +17,7 @@ export interface Caller {
 }
 
 /** What a route asks for: a scope of the caller's tenant, or to operate the platform. `admin` includes every scope. */
-export type Permission = Scope | 'platform'
+export type Permission = KeyScope | 'platform'
 
 /** @throws AppError `unauthorized` or `forbidden` */
 export type Authenticate = (request: Pick<FastifyRequest, 'headers'>, permission: Permission) => Promise<Caller>

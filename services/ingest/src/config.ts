@@ -37,7 +37,7 @@ export const configSchema = z
     REALTIME_IDLE_MS: z.coerce.number().int().positive().default(60_000),
     /** How long a realtime client that named no model has for its first session.update. */
     REALTIME_MODEL_WAIT_MS: z.coerce.number().int().positive().default(2_000),
-    /** How long a JSON body may take to arrive; uploads have fifteen minutes. */
+    /** How long a JSON body may take to arrive; an upload has to bring a kibibyte in each such time. */
     BODY_TIMEOUT_MS: z.coerce.number().int().positive().default(30_000),
     SEND_DEADLINE_MS: z.coerce.number().int().positive().default(10_000),
   })

@@ -5,6 +5,7 @@ import { type Ledger, type Row, rowMessage } from '@sluice/ledger'
 import type { Sender } from '@sluice/messaging'
 import type { Parking } from '@sluice/parking'
 import type { Progress } from '@sluice/progress'
+import { checkBlobName } from '@sluice/storage'
 import { type Logger, startSpan } from '@sluice/telemetry'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from './authenticate.ts'
@@ -54,6 +55,7 @@ export async function enqueueLine(
   }
   await deps.checkBudget(tenant)
   checkDeliverTargets(config, tenant, line.sluice?.deliver)
+  if (line.body_ref !== undefined) checkBlobName(tenant, line.body_ref.blob)
   const lane = laneFor(config, tenant, line)
   const sender = deps.lanes.get(lane)
   if (sender === undefined) throw new AppError('internal', `no sender for ${lane}`)

@@ -1,8 +1,7 @@
-import { type AccessConfig, tenantSchema } from '@sluice/contracts'
+import { type AccessConfig, type KeyScope, tenantSchema } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey } from 'jose'
 import type { Caller } from './authenticate.ts'
-import type { Scope } from './key-row.ts'
 
 type EntraConfig = NonNullable<AccessConfig['entra']>
 
@@ -15,17 +14,17 @@ export interface EntraTokens {
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384']
 const fetchTimeoutMs = 5_000
 /** An unknown key id fetches the keys again, but not more often than this: forged ids must not reach the issuer. */
-const cooldownMs = 10_000
+const usualCooldownMs = 10_000
 const keysForMs = 10 * 60_000
 
-/** Whether a credential has the form of a JWT; keys have no dots. */
-export const looksLikeToken = (credential: string): boolean => /^[\w-]+\.[\w-]+\.[\w-]*$/.test(credential)
+/** Whether a credential has the form of a JWT: three parts, the first of which begins as a JSON object does. */
+export const looksLikeToken = (credential: string): boolean => /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(credential)
 
 /** Callers by access tokens of Entra ID, verified with the keys that the issuer publishes. */
-export function createEntraTokens(config: EntraConfig): EntraTokens {
+export function createEntraTokens(config: EntraConfig, cooldownMs = usualCooldownMs): EntraTokens {
   let keys: Promise<JWTVerifyGetKey> | undefined
   const keySet = () => {
-    const opening = (keys ??= openKeySet(config))
+    const opening = (keys ??= openKeySet(config, cooldownMs))
     // An issuer that cannot be reached now can be reached later.
     opening.catch(() => (keys = undefined))
     return opening
@@ -46,7 +45,7 @@ export function createEntraTokens(config: EntraConfig): EntraTokens {
   }
 }
 
-async function openKeySet({ issuer, jwks_uri }: EntraConfig): Promise<JWTVerifyGetKey> {
+async function openKeySet({ issuer, jwks_uri }: EntraConfig, cooldownMs: number): Promise<JWTVerifyGetKey> {
   const uri = jwks_uri ?? (await discover(issuer))
   return createRemoteJWKSet(new URL(uri), {
     timeoutDuration: fetchTimeoutMs,
@@ -75,7 +74,7 @@ function callerOf({ tenants, scopes }: EntraConfig, payload: JWTPayload): Caller
   const name = names.find((one) => Object.hasOwn(tenants, one))
   const tenant = tenantSchema.safeParse(name === undefined ? undefined : tenants[name])
   if (!tenant.success) throw new AppError('forbidden', 'This application acts for no tenant here.')
-  const granted = new Set<Scope>()
+  const granted = new Set<KeyScope>()
   for (const role of listed(claims.roles)) {
     if (Object.hasOwn(scopes, role)) for (const scope of scopes[role] ?? []) granted.add(scope)
   }

@@ -1,14 +1,21 @@
-import { limitsSchema, tenantSchema } from '@sluice/contracts'
+import {
+  apiKeyRow,
+  type ApiKeyRow,
+  identifyKey,
+  keyScopes,
+  limitsSchema,
+  newApiKey,
+  tenantSchema,
+} from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
 import type { RowStore } from '@sluice/storage'
 import { z } from 'zod'
 import type { ApiKeys } from './api-keys.ts'
 import type { Caller } from './authenticate.ts'
-import { identify, type KeyRow, newKey, scopes } from './key-row.ts'
 
 const name = z.string().min(1).max(128)
-const grantedScopes = z.array(z.enum(scopes)).min(1).max(scopes.length)
+const grantedScopes = z.array(z.enum(keyScopes)).min(1).max(keyScopes.length)
 const expiresAt = z.iso.datetime({ offset: true })
 
 /** POST /v1/keys. */
@@ -46,7 +53,7 @@ export const keyViewSchema = z.object({
   object: z.literal('sluice.key'),
   tenant: z.string(),
   name: z.string().nullable(),
-  scopes: z.array(z.enum(scopes)),
+  scopes: z.array(z.enum(keyScopes)),
   platform: z.boolean(),
   disabled: z.boolean(),
   limits: limitsSchema,
@@ -59,14 +66,14 @@ export type KeyView = z.infer<typeof keyViewSchema>
 const maxKeysOfATenant = 1_000
 
 export interface KeyAdminDeps {
-  rows: RowStore<KeyRow>
+  rows: RowStore<ApiKeyRow>
   keys: ApiKeys
   clock: Clock
 }
 
 /** A tenant's keys, for its admins; every tenant's for who operates the platform. */
 export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
-  const found = async (caller: Caller, publicId: string): Promise<KeyRow> => {
+  const found = async (caller: Caller, publicId: string): Promise<ApiKeyRow> => {
     const id = /^key_([0-9a-f]{16})$/.exec(publicId)?.[1]
     const row = id === undefined ? undefined : await rows.read(id, [id])
     // Another tenant's key is as unknown as none; a platform key is not a tenant admin's to touch.
@@ -74,12 +81,11 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
     if (!visible) throw new AppError('not_found', 'No such key.', { param: 'id' })
     return row
   }
-  const create = async (key: string, fields: Omit<KeyRow, 'id' | 'hash'>): Promise<KeyRow | undefined> => {
-    const { id, hash } = identify(key)
-    const row = { id, hash: hash.toString('hex'), lineage: id, ...fields, created_at: nowText(clock) }
+  const create = async (key: string, fields: Parameters<typeof apiKeyRow>[1]): Promise<ApiKeyRow | undefined> => {
+    const row = apiKeyRow(key, fields, clock.now())
     return (await rows.create(row)) ? row : undefined
   }
-  const patch = async (row: KeyRow, fields: Record<string, unknown>): Promise<KeyRow> => {
+  const patch = async (row: ApiKeyRow, fields: Record<string, unknown>): Promise<ApiKeyRow> => {
     const operations = Object.entries(fields).map(([field, value]) =>
       value === null
         ? { op: 'remove' as const, path: `/${field}` }
@@ -100,7 +106,7 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
     async first(key: string, tenant: string): Promise<void> {
       const made = await create(key, { tenant: tenantSchema.parse(tenant), scopes: ['admin'], platform: true })
       if (made !== undefined) return
-      const { id } = identify(key)
+      const { id } = identifyKey(key)
       await rows.patch({ id, key: [id], operations: [{ op: 'set', path: '/platform', value: true }] })
     },
     async create(caller: Caller, input: z.infer<typeof createKeySchema>): Promise<KeyView> {
@@ -110,7 +116,7 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
       if ((await this.list(caller, tenant)).length >= maxKeysOfATenant) {
         throw new AppError('conflict', `A tenant may have ${maxKeysOfATenant} keys.`)
       }
-      const key = newKey()
+      const key = newApiKey()
       const row = await create(key, { tenant, ...(platform ? { platform } : {}), ...defined(fields) } as never)
       if (row === undefined) throw new AppError('internal', 'two random keys were the same')
       await keys.changed(row.id)
@@ -142,8 +148,8 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
     async rotate(caller: Caller, id: string, overlapSeconds: number): Promise<KeyView> {
       const old = await found(caller, id)
       if (old.disabled === true) throw new AppError('conflict', 'A disabled key is not rotated.', { param: 'id' })
-      const { id: _, hash: _hash, expires_at: _expiry, ...kept } = old
-      const key = newKey()
+      const { id: _, hash: _hash, expires_at: _expiry, created_at: _made, ...kept } = old
+      const key = newApiKey()
       const row = await create(key, { ...kept, lineage: old.lineage ?? old.id })
       if (row === undefined) throw new AppError('internal', 'two random keys were the same')
       await keys.changed(row.id)
@@ -155,15 +161,13 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
 }
 export type KeyAdmin = ReturnType<typeof createKeyAdmin>
 
-const nowText = (clock: Clock): string => new Date(clock.now()).toISOString()
-
 const notYours = (param: string, what: string) =>
   new AppError('forbidden', `${param}: only who operates the platform may name ${what}`, { param })
 
 const defined = (fields: Record<string, unknown>) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
-const keyView = (row: KeyRow): KeyView => ({
+const keyView = (row: ApiKeyRow): KeyView => ({
   id: `key_${row.id}`,
   object: 'sluice.key',
   tenant: row.tenant,

@@ -1,10 +1,12 @@
+import type { ApiKeyRow } from '@sluice/contracts'
 import { createAdmission, createBudgets } from '@sluice/admission'
-import { createForwarder } from '@sluice/execution'
+import { createAnswerCache } from '@sluice/cache'
+import { createEmbedText, createExecution, createForwarder } from '@sluice/execution'
 import { createBatches, createFiles } from '@sluice/batch'
 import { createDeliveries, createEndpoints, createLedger, createOutbox, createSecretBox } from '@sluice/ledger'
 import { connectServiceBus, createSender } from '@sluice/messaging'
-import { createForwardClient, createUpstreamKeys } from '@sluice/models'
-import { createParking } from '@sluice/parking'
+import { createForwardClient, createModels, createUpstreamKeys } from '@sluice/models'
+import { createLaneStates, createParking } from '@sluice/parking'
 import { createProgress } from '@sluice/progress'
 import { decide } from '@sluice/routing'
 import { drainAll, loadPlatformConfig, runService } from '@sluice/service-kit'
@@ -19,7 +21,6 @@ import { createCors } from './cors.ts'
 import { createDrain } from './drain.ts'
 import { createEntraTokens } from './entra-tokens.ts'
 import { createKeyAdmin } from './key-admin.ts'
-import type { KeyRow } from './key-row.ts'
 import { createOpenAIDoor } from './openai-door.ts'
 import { createRealtime } from './realtime/create-realtime.ts'
 import { createSubmitLimits } from './submit-limits.ts'
@@ -47,7 +48,7 @@ await runService({
     const progress = createProgress({ redis, clock, logger, metrics })
     const signalr = connectSignalR(config.SIGNALR_CONNECTION_STRING, { clock })
 
-    const keyRows = cosmos.rows<KeyRow>('keys')
+    const keyRows = cosmos.rows<ApiKeyRow>('keys')
     const keys = createApiKeys({ rows: keyRows, redis, clock })
     const keyAdmin = createKeyAdmin({ rows: keyRows, keys, clock })
     if (config.PROXY_API_KEY !== undefined) await keyAdmin.first(config.PROXY_API_KEY, config.PROXY_API_TENANT)
@@ -58,12 +59,29 @@ await runService({
     const drain = createDrain(clock)
     const authenticate = createAuthenticate({ keys, entra })
     const upstreamKeys = createUpstreamKeys({ deployments: platform.deployments, clock })
-    const admission = createAdmission({ redis: redis.client, clock, logger })
+    const { breaker } = platform.routing
+    const admission = createAdmission({ redis: redis.client, clock, logger, metrics, breaker })
+    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger })
+    const models = createModels({ deployments: platform.deployments, clock, keys: upstreamKeys })
+    const { embedding_model: model } = platform.cache
+    const embedding = createExecution({
+      config: platform,
+      routing: { decide },
+      admission,
+      models,
+      logger,
+      metrics,
+      clock,
+    })
+    const embed = model === undefined ? undefined : createEmbedText({ execution: () => embedding, model })
+    const cache = createAnswerCache({ cosmos, config: platform.cache, embed, clock, logger, metrics })
     const forwarder = createForwarder({
       config: platform,
       routing: { decide },
       admission,
-      client: createForwardClient({ apiKeyOf: upstreamKeys.of }),
+      client: createForwardClient({ apiKeyOf: (deployment) => upstreamKeys.of(deployment) }),
+      budgets,
+      cache,
       logger,
       metrics,
       clock,
@@ -72,13 +90,12 @@ await runService({
     const corsHeaders = createCors(platform.access.cors_origins)
     const submitLimits = createSubmitLimits({ config: platform, redis: redis.client, clock })
     const sharesOf = createSharesOf(platform)
-    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger })
     const realtime = createRealtime({
       config: platform,
       authenticate,
       admission,
       budgets,
-      apiKeyOf: upstreamKeys.of,
+      apiKeyOf: (deployment) => upstreamKeys.of(deployment),
       redis: redis.client,
       sharesOf,
       clock,
@@ -101,7 +118,7 @@ await runService({
       formLimit: config.FORM_LIMIT,
     })
     const app = createApp({
-      realtime: realtime.invite,
+      realtime: (caller, ask) => realtime.invite(caller, ask),
       realtimeSecrets: realtime.secrets,
       admission,
       door,
@@ -113,6 +130,7 @@ await runService({
       budgets,
       checkBudget: createBudgetCheck({ config: platform, budgets, clock }),
       parking: createParking({ redis: redis.client, config: platform, clock, metrics }),
+      laneStates: createLaneStates({ cosmos, clock }),
       drain,
       config: platform,
       ledger,
@@ -129,6 +147,7 @@ await runService({
       authenticate,
       signalr,
       logger,
+      metrics,
       probe,
       bodyLimit: config.BODY_LIMIT,
       bodyTimeoutMs: config.BODY_TIMEOUT_MS,
@@ -152,7 +171,9 @@ await runService({
           [
             ['in flight', async () => void (await Promise.all([drain.run(graceMs), sessions.close(graceMs)]))],
             ['http', () => app.close()],
-            ['models', () => forwarder.close()],
+            ['forwarding', () => forwarder.close()],
+            ['models', () => models.close()],
+            ['cache', () => cache.close()],
             ['admission', async () => admission.close()],
             ['budgets', () => budgets.close()],
             ['upstream keys', async () => upstreamKeys.close()],

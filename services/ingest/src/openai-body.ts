@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
-import type { DeploymentUrl, RequestBody } from '@sluice/contracts'
+import { type DeploymentUrl, nestsTooDeeply, type RequestBody, tooDeepMessage } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { ForwardPayload } from '@sluice/execution'
 import { unsupportedMediaType } from './answer-error.ts'
@@ -98,6 +98,7 @@ const isJson = (type: string | undefined): boolean =>
 
 function parse(text: string): Record<string, unknown> {
   let value: unknown
+  if (nestsTooDeeply(text)) throw new AppError('invalid_json', tooDeepMessage, { param: 'body' })
   try {
     value = JSON.parse(text)
   } catch (cause) {
@@ -135,6 +136,9 @@ function checkFields(body: RequestBody, url: DeploymentUrl): void {
       return checkInput(input)
     case '/v1/audio/speech':
       if (typeof input !== 'string' || input === '') throw wrong('input', 'expected a text')
+      return
+    case '/v1/audio/transcriptions':
+    case '/v1/realtime':
   }
 }
 

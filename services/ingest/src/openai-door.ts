@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { Socket } from 'node:net'
 import type { TenantShare } from '@sluice/admission'
 import type { PlatformConfig } from '@sluice/contracts'
-import { AppError, toAppError } from '@sluice/errors'
+import { type AppError, toAppError } from '@sluice/errors'
 import type { Forwarder, ForwardReport } from '@sluice/execution'
 import type { Clock } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
@@ -69,7 +69,10 @@ export function createOpenAIDoor(deps: OpenAIDoorDeps): OpenAIDoor {
     const { socket } = request
     busy.add(socket)
     response.once('close', () => busy.delete(socket))
-    void answer(deps, metrics, regions, path, request, response)
+    answer(deps, metrics, regions, path, request, response).catch((err: unknown) => {
+      deps.logger.error({ err, url: path.url }, 'the door failed')
+      response.destroy()
+    })
     return true
   }
 

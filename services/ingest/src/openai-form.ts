@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
-import type { RequestBody } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { callerLeft, checkEncoding, type OpenAIBody, tooLarge } from './openai-body.ts'
 import { boundaryOf, malformed, MultipartFilter } from './openai-multipart.ts'
@@ -70,7 +69,7 @@ export async function readFormCall(
     }
   }
   return {
-    body: { ...Object.fromEntries(filter.fields), model } as RequestBody,
+    body: { ...Object.fromEntries(filter.fields), model },
     sluice: optionsOf(filter.fields.get('sluice')),
     payload: {
       contentType: request.headers['content-type'] ?? '',

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import { assert, constantFrom, dictionary, jsonValue, oneof, property, string } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { editMembers } from './openai-json.ts'
 
@@ -34,10 +34,10 @@ describe('editMembers', () => {
   })
 
   it('agrees with parsing, changing and printing, for any object', () => {
-    fc.assert(
-      fc.property(
-        fc.dictionary(fc.oneof(fc.constantFrom('model', 'sluice', 'stream_options'), fc.string()), fc.jsonValue()),
-        fc.constantFrom(undefined, 1, '\t'),
+    assert(
+      property(
+        dictionary(oneof(constantFrom('model', 'sluice', 'stream_options'), string()), jsonValue()),
+        constantFrom(undefined, 1, '\t'),
         (value, indent) => {
           const { sluice: _, ...rest } = value
           const result = edited(JSON.stringify(value, null, indent), { model: '"gpt \\"4\\""', sluice: undefined })

@@ -124,12 +124,28 @@ export class MultipartFilter {
   }
 }
 
+// One parameter of a header, quoted or not.
+const parameter = /\s*;\s*([\w!#$&+.^`|~*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*/y
+
+/**
+ * The field that a part is. A head that two readers could understand in two ways is refused: the one that reads next
+ * might find a second `model` where this one found none.
+ */
 function disposition(head: string): { name: string; isFile: boolean } {
-  const line = /^content-disposition:\s*form-data\s*;(.*)$/im.exec(head)?.[1]
-  const name = line === undefined ? undefined : /(?:^|;)\s*name=(?:"([^"]*)"|([^\s;]+))/i.exec(line)
-  const text = name?.[1] ?? name?.[2]
-  if (text === undefined) throw malformed('a part has no name')
-  return { name: text, isFile: /;\s*filename\*?=/i.test(line ?? '') }
+  const lines = [...head.matchAll(/^content-disposition:\s*form-data([^\r\n]*)/gim)]
+  const line = lines[0]?.[1] ?? ''
+  if (lines.length > 1) throw malformed('a part has two dispositions')
+  const found = new Map<string, string>()
+  let end = 0
+  for (parameter.lastIndex = 0; end < line.trimEnd().length; end = parameter.lastIndex) {
+    const match = parameter.exec(line)
+    const key = match?.[1]?.toLowerCase()
+    if (key === undefined || found.has(key)) throw malformed('a part has a disposition that cannot be read')
+    found.set(key, match?.[2] ?? match?.[3] ?? '')
+  }
+  const name = found.get('name')
+  if (name === undefined || found.has('name*')) throw malformed('a part has no name')
+  return { name, isFile: found.has('filename') || found.has('filename*') }
 }
 
 /** @throws AppError `unsupported_media_type` for anything but multipart/form-data with a boundary */

@@ -28,7 +28,7 @@ export class OpenAISink implements ForwardSink {
     return this.#response.statusCode
   }
 
-  start({ status, contentType, contentLength, deployment, score }: ForwardHead): void {
+  start({ status, contentType, contentLength, deployment, score, limits, fromCache }: ForwardHead): void {
     const { name, model, region, tier } = deployment
     const headers = [
       'content-type',
@@ -44,6 +44,11 @@ export class OpenAISink implements ForwardSink {
     if (contentLength !== undefined) headers.push('content-length', String(contentLength))
     if (tier !== undefined) headers.push('x-sluice-tier', tier)
     if (score !== null) headers.push('x-sluice-score', score.toFixed(3))
+    for (const [name, one] of limits === undefined ? [] : Object.entries(limits)) {
+      const { limit, left } = one as { limit: number; left: number }
+      headers.push(`x-ratelimit-limit-${name}`, String(limit), `x-ratelimit-remaining-${name}`, String(left))
+    }
+    if (fromCache === true) headers.push('x-sluice-cache', 'hit')
     // nginx and its kind would gather a stream's events.
     if (contentType.startsWith('text/event-stream'))
       headers.push('cache-control', 'no-cache', 'x-accel-buffering', 'no')

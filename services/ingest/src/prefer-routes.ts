@@ -49,8 +49,32 @@ export function preferRoutes(routes: Routes, deps: SubmitDeps & ReadDeps): void 
       (caller, request, reply) => preferAsync(deps, caller, request, reply),
     )
   }
-  // Azure's spellings of the same, and what cannot be queued; the path is read where a synchronous call's is.
-  for (const path of ['/openai/*', '/openai-realtime/*', '/v1/audio/*']) {
+  const audio = { method: 'POST', tag: 'openai', scope: 'submit' } as const
+  const bytes = { description: 'the sound', contentType: 'audio/mpeg' }
+  routes.guarded(
+    {
+      ...audio,
+      path: '/v1/audio/speech',
+      summary: 'Speech from a text; cannot be queued',
+      body: {
+        'application/json': z.looseObject({ ...common, input: z.string().min(1), voice: z.string().optional() }),
+      },
+      answers: { 200: bytes },
+    },
+    (caller, request, reply) => preferAsync(deps, caller, request, reply),
+  )
+  routes.guarded(
+    {
+      ...audio,
+      path: '/v1/audio/transcriptions',
+      summary: 'Text from speech; cannot be queued',
+      body: { 'multipart/form-data': undefined },
+      answers: { 200: { description: 'the text, in the `response_format` asked for', schema: z.looseObject({}) } },
+    },
+    (caller, request, reply) => preferAsync(deps, caller, request, reply),
+  )
+  // Azure's spellings of the same; the path is read where a synchronous call's is.
+  for (const path of ['/openai/*', '/openai-realtime/*']) {
     routes.guarded(
       { method: 'POST', path, tag: 'openai', summary: 'Queued', scope: 'submit', answers: {}, undocumented: true },
       (caller, request, reply) => preferAsync(deps, caller, request, reply),

@@ -1,4 +1,4 @@
-import { invalidLine } from '@sluice/contracts'
+import { invalidLine, nestsTooDeeply, tooDeepMessage } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
@@ -12,6 +12,7 @@ export function textBody(request: FastifyRequest): string {
 
 function jsonValue(request: FastifyRequest): unknown {
   const text = textBody(request)
+  if (nestsTooDeeply(text)) throw new AppError('invalid_json', tooDeepMessage, { param: 'body' })
   try {
     return JSON.parse(text)
   } catch (cause) {

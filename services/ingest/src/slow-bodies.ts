@@ -1,32 +1,51 @@
-import type { IncomingMessage, Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { AppError, openAIErrorBody } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
 
 const lookEveryMs = 1_000
+/** What an upload must bring in the time that a whole JSON body has. */
+const leastUploadBytes = 1024
+
+interface Open {
+  response: ServerResponse
+  upload: boolean
+  since: number
+  bytesBefore: number
+}
 
 /**
- * Ends requests whose bodies take too long, so that a client that dribbles cannot hold a connection for as long as an
- * honest upload may: uploads are read as they come, have no length to wait for, and are left to the server's own limits.
- * Bodies are looked at once a second instead of timed one by one; nearly all are complete before the first look.
+ * Ends requests whose bodies take too long, so that a client that dribbles cannot hold a connection for ever. A JSON body
+ * has `bodyMs` from its beginning to its end; an upload, which may be of any size, has to make progress in each such time,
+ * unless it is us who do not read. Bodies are looked at once a second instead of timed one by one: nearly all are
+ * complete before the first look.
  * @returns stops it
  */
 export function refuseSlowBodies(server: Server, bodyMs: number, clock: Clock): () => void {
-  const open = new Map<IncomingMessage, number>()
-  server.prependListener('request', (request: IncomingMessage) => {
-    if (hasBody(request) && !isUpload(request)) open.set(request, clock.monotonic())
+  const open = new Map<IncomingMessage, Open>()
+  server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (!hasBody(request)) return
+    const bytesBefore = request.socket.bytesRead
+    open.set(request, { response, upload: isUpload(request), since: clock.monotonic(), bytesBefore })
   })
   const timer = setInterval(() => {
     const now = clock.monotonic()
-    for (const [request, since] of open) {
-      const over = request.complete || request.destroyed
-      if (!over && now - since < bodyMs) continue
-      open.delete(request)
-      if (!over) refuse(request, bodyMs)
+    for (const [request, state] of open) {
+      if (request.complete || request.destroyed) open.delete(request)
+      else if (now - state.since < bodyMs) continue
+      else if (state.upload && makesProgress(request, state)) {
+        open.set(request, { ...state, since: now, bytesBefore: request.socket.bytesRead })
+      } else {
+        open.delete(request)
+        refuse(request, state.response, bodyMs)
+      }
     }
   }, lookEveryMs)
   timer.unref()
   return () => clearInterval(timer)
 }
+
+const makesProgress = ({ readableLength, socket }: IncomingMessage, { bytesBefore }: Open): boolean =>
+  readableLength > 0 || socket.bytesRead - bytesBefore >= leastUploadBytes
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
@@ -35,7 +54,9 @@ const isUpload = ({ headers }: IncomingMessage): boolean =>
   /^(multipart\/form-data|application\/(x-ndjson|jsonl))/i.test(headers['content-type'] ?? '')
 
 // Written past the framework: whoever reads the body sees its connection end, and has nobody to answer.
-function refuse({ socket }: IncomingMessage, bodyMs: number): void {
+function refuse({ socket }: IncomingMessage, { headersSent }: ServerResponse, bodyMs: number): void {
+  // An answer that has begun cannot be followed by another.
+  if (headersSent) return void socket.destroy()
   const text = `The body did not arrive within ${bodyMs} ms.`
   const body = JSON.stringify(openAIErrorBody(new AppError('deadline_exceeded', text, { param: 'body' })))
   const head = ['HTTP/1.1 408 Request Timeout', 'connection: close', 'content-type: application/json']

@@ -14,9 +14,9 @@ export async function submitRequest(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  const key = idempotencyKey(request)
   await countSubmission(deps.submitLimits, caller, reply)
   const line = decodeLine(textBody(request), deps.bodyLimit)
-  const key = idempotencyKey(request)
   return accepted(deps, reply, await enqueueLine(deps, caller, line, { key, parent: traceparentOf(request) }))
 }
 

@@ -62,7 +62,10 @@ export function webhookEndpointRoutes(routes: Routes, { config, endpoints }: Web
       const input = readBody(createEndpointSchema, request)
       checkUrl(tenant, input.url)
       const { row, secret } = await endpoints.create(tenant, input)
-      return reply.code(201).header('location', `${path}/${row.id}`).send({ ...viewOf(row), secret })
+      return reply
+        .code(201)
+        .header('location', `${path}/${row.id}`)
+        .send({ ...viewOf(row), secret })
     },
   )
   routes.guarded(

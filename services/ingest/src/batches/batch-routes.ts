@@ -3,13 +3,17 @@ import { deliverTargetSchema, batchObjectSchema } from '@sluice/contracts'
 import { startSpan } from '@sluice/telemetry'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import type { BudgetCheck } from '../budget-check.ts'
 import { readBody, readQuery } from '../read-input.ts'
 import type { Routes } from '../routes.ts'
+import { countSubmission, type SubmitLimits } from '../submit-limits.ts'
 import { type Door, doors } from './doors.ts'
 import { pageQuery } from './page-query.ts'
 
 export interface BatchRoutesDeps {
   batches: Batches
+  submitLimits: SubmitLimits
+  checkBudget: BudgetCheck
 }
 
 const batchBody = z.looseObject({
@@ -37,7 +41,8 @@ export function batchRoutes(routes: Routes, deps: BatchRoutesDeps): void {
   for (const door of doors) routesOf(routes, door, deps)
 }
 
-function routesOf(routes: Routes, { prefix, sticky, documented }: Door, { batches }: BatchRoutesDeps): void {
+function routesOf(routes: Routes, { prefix, sticky, documented }: Door, deps: BatchRoutesDeps): void {
+  const { batches } = deps
   const undocumented = !documented
   routes.guarded(
     {
@@ -51,7 +56,10 @@ function routesOf(routes: Routes, { prefix, sticky, documented }: Door, { batche
       answers: { ...one, 409: { description: 'the Idempotency-Key stands for another batch' } },
       undocumented,
     },
-    async ({ tenant }, request) => {
+    async (caller, request, reply) => {
+      const { tenant } = caller
+      await countSubmission(deps.submitLimits, caller, reply)
+      await deps.checkBudget(tenant)
       const { input_file_id, endpoint, completion_window, metadata, sluice = {} } = readBody(batchBody, request)
       const key = headerOf(request, 'idempotency-key')
       const parent = headerOf(request, 'traceparent')

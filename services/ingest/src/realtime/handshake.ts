@@ -21,17 +21,22 @@ export interface Handshake {
 
 const paths = /^\/(?:openai\/)?v1\/realtime(?:\/sessions)?\/?$/
 const previewPath = /^\/openai\/realtime\/?$/
+// What Sluice decides itself; and `call_id`, which would open another caller's session on the account that all share.
+const unpassed = ['model', 'deployment', 'key', 'api-key', 'api-version', 'call_id']
 const keyProtocol = 'openai-insecure-api-key.'
 
 /** @returns undefined for a path that is none of realtime's */
 export function readHandshake(request: Pick<IncomingMessage, 'url' | 'headers'>): Handshake | undefined {
-  const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://localhost')
+  const target = request.url ?? '/'
+  // `//` and its like are no address: nothing is served there.
+  if (!URL.canParse(target, 'http://localhost')) return undefined
+  const { pathname, searchParams: query } = new URL(target, 'http://localhost')
   const apiVersion = query.get('api-version')
   const preview = previewPath.test(pathname) && apiVersion !== null
   if (!preview && !paths.test(pathname)) return undefined
   const model = query.get('model') ?? query.get('deployment') ?? undefined
   const keyInQuery = query.get('key') ?? query.get('api-key') ?? undefined
-  for (const own of ['model', 'deployment', 'key', 'api-key', 'api-version']) query.delete(own)
+  for (const own of unpassed) query.delete(own)
   return {
     dialect: preview ? { kind: 'preview', apiVersion } : { kind: 'v1' },
     model,

@@ -92,7 +92,7 @@ export function sendError(socket: WebSocket, error: object): void {
 const closeDeadlineMs = 5_000
 
 /** Closes with the code that the other side gave, where a program may send that one, and cuts what does not answer. */
-export function close(socket: WebSocket, code: number, reason: string): void {
+function close(socket: WebSocket, code: number, reason: string): void {
   if (socket.readyState === WebSocket.CONNECTING) return socket.terminate()
   // 1004 to 1006 and 1015 are never sent: they only tell a program what it noticed itself.
   const sendable = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999)

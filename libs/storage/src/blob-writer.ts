@@ -1,0 +1,54 @@
+import type { BlockBlobClient } from '@azure/storage-blob'
+
+/** A blob that is written piece by piece. It appears, or replaces what was there, when it is closed, and not before. */
+export interface BlobWriter {
+  /** Resolves at once while a block is being filled, and when the block is stored otherwise. */
+  write(chunk: Uint8Array | string): Promise<void>
+  /** @returns the blob's length in bytes */
+  close(): Promise<number>
+}
+
+const blockBytes = 1024 * 1024
+
+/**
+ * Blocks of 1 MiB, of which a blob has up to 50,000: one block is in memory, twice while it is sent. What a crash leaves uncommitted, the
+ * service drops after a week. https://learn.microsoft.com/rest/api/storageservices/put-block
+ * @param bounded gives each call its deadline and translates its errors
+ */
+export function blobWriter(
+  blob: BlockBlobClient,
+  contentType: string,
+  bounded: <T>(fn: (signal: AbortSignal) => Promise<T>) => Promise<T>,
+): BlobWriter {
+  const ids: string[] = []
+  let pending: Uint8Array[] = []
+  let held = 0
+  let total = 0
+
+  const flush = async (): Promise<void> => {
+    const block = Buffer.concat(pending)
+    pending = []
+    held = 0
+    // Ids of one blob must have one length.
+    const id = Buffer.from(String(ids.length).padStart(8, '0')).toString('base64')
+    ids.push(id)
+    await bounded((abortSignal) => blob.stageBlock(id, block, block.byteLength, { abortSignal }))
+  }
+
+  return {
+    async write(chunk) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+      if (bytes.byteLength === 0) return
+      pending.push(bytes)
+      held += bytes.byteLength
+      total += bytes.byteLength
+      if (held >= blockBytes) await flush()
+    },
+    async close() {
+      if (held > 0) await flush()
+      const blobHTTPHeaders = { blobContentType: contentType }
+      await bounded((abortSignal) => blob.commitBlockList(ids, { blobHTTPHeaders, abortSignal }))
+      return total
+    },
+  }
+}
