@@ -35,7 +35,7 @@ const platform = platformConfigSchema.parse({
       price: { input: 1, output: 1 },
     },
   ],
-  lanes: { lane: { tenants: '*', default_tenant: 'contoso', slots: 1 } },
+  lanes: { lane: { tenants: '*', default_tenant: 'contoso', share: 1 } },
   batches: { tenants: '*' },
 })
 

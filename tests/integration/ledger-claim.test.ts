@@ -167,7 +167,7 @@ describe('a held claim', () => {
     await fixture.beat(ledger, claim)
     await vi.waitFor(() => expect(claim.signal.aborted).toBe(true))
     expect(claim.signal.reason).toMatchObject({ code: 'cancelled' })
-    await expect(ledger.park(claim, fixture.clock.now())).rejects.toMatchObject({ code: 'cancelled' })
+    await expect(ledger.park(claim, { notBeforeMs: fixture.clock.now() })).rejects.toMatchObject({ code: 'cancelled' })
     expect(await ledger.finish(claim, { status: 'cancelled' })).toMatchObject({ status: 'cancelled', published: false })
   })
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type DeliverTarget, emptyUsage, resultEvent } from '@sluice/contracts'
-import { createDeliveries, type Deliveries, type DeliveryRow } from '@sluice/ledger'
+import { createDeliveries, type Deliveries, type DeliveryRow, nextAttemptOf } from '@sluice/ledger'
 import { ManualClock } from '@sluice/resilience'
 import type { Cosmos } from '@sluice/storage'
 import { createLogger } from '@sluice/telemetry'
@@ -24,7 +24,11 @@ afterAll(() => stores.stop())
 
 const webhook = (url = 'https://example.com/hook'): DeliverTarget => ({ type: 'webhook', url })
 
-function delivered(target: DeliverTarget, requestId = `req_${randomUUID().replaceAll('-', '')}`, tenant = 'contoso') {
+function delivered(
+  target: DeliveryRow['target'],
+  requestId = `req_${randomUUID().replaceAll('-', '')}`,
+  tenant = 'contoso',
+) {
   const event = resultEvent(
     {
       id: requestId,
@@ -46,26 +50,106 @@ function delivered(target: DeliverTarget, requestId = `req_${randomUUID().replac
 }
 
 async function opened(target = webhook()): Promise<DeliveryRow> {
-  const [row] = await deliveries.open([{ ...delivered(target), nextAttemptAtMs: clock.now() }])
-  if (row === undefined) throw new Error('nothing was opened')
-  return row
+  return deliveries.open(delivered(target), clock.now())
 }
 
 describe('open', () => {
-  it('makes one pending row a target, once', async () => {
-    const first = { ...delivered(webhook()), nextAttemptAtMs: clock.now() }
+  it('makes one pending row a target, once, also when many are opened together', async () => {
+    const first = delivered(webhook())
     const second = { ...first, target: webhook('https://example.com/other') }
-    const rows = await deliveries.open([first, second])
+    const open = (all: (typeof first)[]) => Promise.all(all.map((one) => deliveries.open(one, clock.now())))
+    const rows = await open([first, second])
     expect(rows).toMatchObject([
       { status: 'pending', sink: 'webhook', target: first.target, attempts: [], event: first.event },
       { status: 'pending', target: second.target },
     ])
     expect(rows[0]?.id).toMatch(new RegExp(`^${first.event.id}\\.[0-9a-f]{16}$`))
     await clock.advance(1_000)
-    expect(await deliveries.open([second, first])).toEqual([rows[1], rows[0]])
+    expect(await open([second, first])).toEqual([rows[1], rows[0]])
     const all = await deliveries.listFor('contoso', first.requestId)
     expect(all.map(({ id }) => id).sort()).toEqual(rows.map(({ id }) => id).sort())
     expect(await deliveries.listFor('fabrikam', first.requestId)).toEqual([])
+  })
+
+  it('writes two hundred rows at once', async () => {
+    const many = Array.from({ length: 200 }, (_, n) => delivered(webhook(`https://example.com/${n}`)))
+    const rows = await Promise.all(many.map((one) => deliveries.open(one, clock.now())))
+    expect(new Set(rows.map(({ id }) => id)).size).toBe(200)
+    expect((await deliveries.backlog()).pending).toBe(200)
+  })
+})
+
+describe('conclude', () => {
+  const attempt = { at: '2026-01-01T00:00:01.000Z', status: 200, ms: 12 }
+
+  it('writes a delivery and its first attempt at once', async () => {
+    const one = delivered(webhook())
+    const row = await deliveries.conclude(one, attempt, { kind: 'delivered' })
+    expect(row).toMatchObject({ status: 'delivered', attempts: [attempt] })
+    expect(await deliveries.find(one)).toEqual(row)
+  })
+
+  it('notes the attempt of a delivery that has a pending row, and leaves one that has ended', async () => {
+    const one = delivered(webhook())
+    await deliveries.open(one, clock.now())
+    const ended = await deliveries.conclude(one, attempt, { kind: 'failed', reason: 'gone' })
+    expect(ended).toMatchObject({ status: 'failed', reason: 'gone', attempts: [attempt] })
+    expect(await deliveries.conclude(one, attempt, { kind: 'delivered' })).toBeUndefined()
+    expect(await deliveries.find(one)).toEqual(ended)
+  })
+})
+
+describe('reopen', () => {
+  it('makes an ended delivery pending, with a schedule that starts anew', async () => {
+    const one = delivered(webhook())
+    const attempt = { at: '2026-01-01T00:00:01.000Z', status: 500, ms: 12 }
+    const row = await deliveries.conclude(one, attempt, { kind: 'failed', reason: 'no success' })
+    if (row === undefined) throw new Error('nothing was written')
+    expect(await deliveries.reopen(row, clock.now())).toBe(true)
+    expect(await deliveries.reopen(row, clock.now())).toBe(false)
+    const pending = await deliveries.find(one)
+    expect(pending).toMatchObject({ status: 'pending', attempts: [attempt] })
+    expect(nextAttemptOf(pending ?? row)).toBe(1)
+  })
+})
+
+describe('list', () => {
+  it('pages through one tenant, the latest first, and by endpoint', async () => {
+    for (let n = 0; n < 5; n++) {
+      await clock.advance(1_000)
+      const target = n === 4 ? { type: 'webhook' as const, endpoint: 'whe_1' } : webhook()
+      await deliveries.conclude(delivered(target, `req_${n}`), undefined, { kind: 'failed', reason: 'gone' })
+    }
+    await deliveries.conclude(delivered(webhook(), 'req_x', 'fabrikam'), undefined, { kind: 'failed', reason: 'gone' })
+    const first = await deliveries.list('contoso', { status: 'failed', limit: 3 })
+    const { continuation } = first
+    const second = await deliveries.list('contoso', { status: 'failed', limit: 3, continuation })
+    expect([...first.rows, ...second.rows].map(({ requestId }) => requestId)).toEqual(
+      [4, 3, 2, 1, 0].map((n) => `req_${n}`),
+    )
+    expect(second.continuation).toBeUndefined()
+    const { rows } = await deliveries.list('contoso', { status: 'failed', limit: 9, endpoint: 'whe_1' })
+    expect(rows.map(({ requestId }) => requestId)).toEqual(['req_4'])
+    await expect(deliveries.list('contoso', { status: 'failed', limit: 3, continuation: 'x' })).rejects.toMatchObject({
+      code: 'invalid_line',
+      param: 'after',
+    })
+  })
+})
+
+describe('headOf', () => {
+  it('is the pending row of a key whose event is the oldest', async () => {
+    const at = (n: number) => {
+      const one = delivered(webhook(), `req_${n}`)
+      return { ...one, event: { ...one.event, time: `2026-01-01T00:00:0${n}.000Z` }, fifoKey: 'whe_1' }
+    }
+    for (const n of [3, 1, 2]) await deliveries.open(at(n), clock.now())
+    const head = await deliveries.headOf('contoso', 'whe_1')
+    expect(head?.requestId).toBe('req_1')
+    if (head === undefined) throw new Error('no head')
+    expect(await deliveries.giveUp(head, 'gone')).toBe(true)
+    expect((await deliveries.headOf('contoso', 'whe_1'))?.requestId).toBe('req_2')
+    expect(await deliveries.headOf('fabrikam', 'whe_1')).toBeUndefined()
   })
 })
 
@@ -75,14 +159,14 @@ describe('record', () => {
   it('notes attempts until the delivery is over', async () => {
     const row = await opened()
     const later = clock.now() + 5_000
-    const again = await deliveries.record(row, { ...attempt(500), excerpt: 'oops' }, { atMs: later })
+    const again = await deliveries.record(row, { ...attempt(500), excerpt: 'oops' }, { kind: 'again', atMs: later })
     expect(again).toMatchObject({
       status: 'pending',
       attempts: [{ status: 500, excerpt: 'oops' }],
       next_attempt_at: new Date(later).toISOString(),
     })
     if (again === undefined) throw new Error('not recorded')
-    const done = await deliveries.record(again, attempt(200), 'delivered')
+    const done = await deliveries.record(again, attempt(200), { kind: 'delivered' })
     expect(done).toMatchObject({ status: 'delivered', attempts: [{ status: 500 }, { status: 200 }] })
     expect(await deliveries.get(row.tenant, row.requestId, row.id)).toEqual(done)
   })
@@ -90,8 +174,8 @@ describe('record', () => {
   it('records one of two workers that made the same attempt', async () => {
     const row = await opened()
     const both = await Promise.all([
-      deliveries.record(row, attempt(500), { atMs: clock.now() + 1_000 }),
-      deliveries.record(row, attempt(502), { atMs: clock.now() + 2_000 }),
+      deliveries.record(row, attempt(500), { kind: 'again', atMs: clock.now() + 1_000 }),
+      deliveries.record(row, attempt(502), { kind: 'again', atMs: clock.now() + 2_000 }),
     ])
     expect(both.filter((one) => one !== undefined)).toHaveLength(1)
     expect((await deliveries.get(row.tenant, row.requestId, row.id))?.attempts).toHaveLength(1)
@@ -99,10 +183,12 @@ describe('record', () => {
 
   it('adds nothing to a delivery that is over, or to none', async () => {
     const row = await opened()
-    await deliveries.record(row, attempt(410), 'failed')
-    expect(await deliveries.record(row, attempt(200), 'delivered')).toBeUndefined()
+    await deliveries.record(row, attempt(410), { kind: 'failed', reason: 'gone' })
+    expect(await deliveries.record(row, attempt(200), { kind: 'delivered' })).toBeUndefined()
     expect(await deliveries.get(row.tenant, row.requestId, row.id)).toMatchObject({ status: 'failed' })
-    expect(await deliveries.record({ ...row, requestId: 'req_none' }, attempt(200), 'delivered')).toBeUndefined()
+    expect(
+      await deliveries.record({ ...row, requestId: 'req_none' }, attempt(200), { kind: 'delivered' }),
+    ).toBeUndefined()
   })
 })
 
@@ -111,9 +197,9 @@ describe('settled', () => {
 
   it('notes a delivery that had no row', async () => {
     const one = delivered({ type: 'signalr', user: 'u1' })
-    expect(await deliveries.isDelivered(one)).toBe(false)
+    expect(await deliveries.find(one)).toBeUndefined()
     await deliveries.settled(one, { status: 'delivered', ...outcome() })
-    expect(await deliveries.isDelivered(one)).toBe(true)
+    expect(await deliveries.find(one)).toMatchObject({ status: 'delivered' })
     expect(await deliveries.listFor(one.tenant, one.requestId)).toMatchObject([
       { sink: 'signalr', status: 'delivered', attempts: [{ ms: 3, at: new Date(clock.now()).toISOString() }] },
     ])
@@ -122,7 +208,7 @@ describe('settled', () => {
   it('turns a failure into a success, and never a success into a failure', async () => {
     const one = delivered({ type: 'event-hubs' })
     await deliveries.settled(one, { status: 'failed', ...outcome(), error: 'away' })
-    expect(await deliveries.isDelivered(one)).toBe(false)
+    expect(await deliveries.find(one)).toMatchObject({ status: 'failed', reason: 'away' })
     await deliveries.settled(one, { status: 'delivered', ...outcome() })
     await deliveries.settled(one, { status: 'failed', ...outcome(), error: 'away' })
     expect(await deliveries.listFor(one.tenant, one.requestId)).toMatchObject([
@@ -134,16 +220,18 @@ describe('settled', () => {
 describe('overdue', () => {
   it('finds what is pending and due in any partition, the longest overdue first', async () => {
     const base = clock.now()
-    const rows = await deliveries.open(
-      [3, 1, 2].map((ms) => ({ ...delivered(webhook(), undefined, `t${ms}`), nextAttemptAtMs: base + ms })),
+    const rows = await Promise.all(
+      [3, 1, 2].map((ms) => deliveries.open(delivered(webhook(), undefined, `t${ms}`), base + ms)),
     )
     const found = async (beforeMs: number, limit: number) =>
       (await deliveries.overdue(beforeMs, limit)).map(({ tenant }) => tenant)
+    const [longest] = await deliveries.overdue(base + 10, 1)
+    expect((await deliveries.overdue(base + 10, 5, longest)).map(({ tenant }) => tenant)).toEqual(['t2', 't3'])
     expect(await found(base + 3, 10)).toEqual(['t1', 't2'])
     expect(await found(base + 10, 2)).toEqual(['t1', 't2'])
     expect(await found(base + 1, 10)).toEqual([])
     if (rows[1] === undefined) throw new Error('nothing was opened')
-    await deliveries.record(rows[1], { at: rows[1].created_at, status: 200, ms: 1 }, 'delivered')
+    await deliveries.record(rows[1], { at: rows[1].created_at, status: 200, ms: 1 }, { kind: 'delivered' })
     expect(await found(base + 10, 10)).toEqual(['t2', 't3'])
   })
 })

@@ -63,7 +63,9 @@ describe('an answer of Cosmos that got lost', () => {
   it.each(['park', 'giveBack'] as const)('to %s: it counts once', async (end) => {
     const claim = held(await ledger.claim(fixture.claimInput(arrival())))
     await lostAnswer('PATCH')
-    const row = await inTime(end === 'park' ? ledger.park(claim, fixture.clock.now()) : ledger.giveBack(claim))
+    const row = await inTime(
+      end === 'park' ? ledger.park(claim, { notBeforeMs: fixture.clock.now() }) : ledger.giveBack(claim),
+    )
     expect(row).toMatchObject({ status: end === 'park' ? 'waiting' : 'accepted', attempts: 0, fence: 1 })
   })
 })

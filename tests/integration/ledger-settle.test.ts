@@ -32,7 +32,7 @@ const answer = (content: string): FinishInput => ({
     cache: 'off',
     escalated: false,
   },
-  usage: { input_tokens: 3, cached_tokens: 0, output_tokens: 5 },
+  usage: { input_tokens: 3, cached_tokens: 0, output_tokens: 5, reasoning_tokens: 0 },
   costUsd: 0.001,
   modelMs: 12,
 })
@@ -98,7 +98,7 @@ describe('park and giveBack', () => {
     const claim = held(await ledger.claim(fixture.claimInput(input)))
     const notBefore = fixture.clock.now() + 60_000
     await fixture.clock.advance(100)
-    const parked = await ledger.park(claim, notBefore)
+    const parked = await ledger.park(claim, { notBeforeMs: notBefore })
     expect(parked).toMatchObject({
       status: 'waiting',
       attempts: 0,
@@ -130,14 +130,19 @@ describe('park and giveBack', () => {
   it('end the claim for good, also while nobody else has the row', async () => {
     for (const end of ['park', 'giveBack'] as const) {
       const claim = held(await ledger.claim(fixture.claimInput(arrival())))
-      const row = await (end === 'park' ? ledger.park(claim, fixture.clock.now()) : ledger.giveBack(claim))
+      const row = await (end === 'park'
+        ? ledger.park(claim, { notBeforeMs: fixture.clock.now() })
+        : ledger.giveBack(claim))
       await expect(ledger.finish(claim, answer('late'))).rejects.toMatchObject({ code: 'lease_lost' })
       expect(await fixture.row(ledger, row)).toEqual(row)
     }
   })
 
   it('neither works for a claim that a successor took over', async () => {
-    for (const end of [(claim: never) => ledger.park(claim, 0), (claim: never) => ledger.giveBack(claim)]) {
+    for (const end of [
+      (claim: never) => ledger.park(claim, { notBeforeMs: 0 }),
+      (claim: never) => ledger.giveBack(claim),
+    ]) {
       const claim = held(await ledger.claim(fixture.claimInput(arrival())))
       await ledger.sweeping.takeOver(claim.row)
       await expect(end(claim as never)).rejects.toMatchObject({ code: 'lease_lost' })
@@ -151,7 +156,7 @@ describe('cancel', () => {
     const { row } = await ledger.accept(input)
     if (status === 'waiting') {
       const claim = held(await ledger.claim(fixture.claimInput(input, { expectExisting: true })))
-      await ledger.park(claim, fixture.clock.now() + 1_000)
+      await ledger.park(claim, { notBeforeMs: fixture.clock.now() + 1_000 })
     }
     const cancelled = await ledger.cancel('contoso', row.id)
     expect(cancelled).toMatchObject({ status: 'cancelled', published: false, result: { error: { code: 'cancelled' } } })

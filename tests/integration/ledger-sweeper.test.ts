@@ -65,7 +65,7 @@ describe('a row that stood still', () => {
 
   it('waiting: is left alone until its time has come', async () => {
     const claim = held(await ledger.claim(fixture.claimInput(arrival())))
-    await ledger.park(claim, fixture.clock.now() + 10 * leaseMs)
+    await ledger.park(claim, { notBeforeMs: fixture.clock.now() + 10 * leaseMs })
     expect(await sweepAfter(9 * leaseMs)).toBe(0)
     await fixture.clock.advance(leaseMs)
     expect(await sweepAfter(leaseMs)).toBe(1)
@@ -134,7 +134,7 @@ describe('a deadline', () => {
     const { row } = await ledger.accept(input)
     if (status === 'waiting') {
       const claim = held(await ledger.claim(fixture.claimInput(input, { expectExisting: true })))
-      await ledger.park(claim, fixture.clock.now() + 3_600_000)
+      await ledger.park(claim, { notBeforeMs: fixture.clock.now() + 3_600_000 })
     }
     await fixture.clock.advance(60_000)
     expect(await sweeper.sweepOnce()).toBe(1)

@@ -64,6 +64,7 @@ export async function openBroker(lockDuration?: string) {
   const control = `http://127.0.0.1:${emulator.controlPort}/_control`
   return {
     ...clients,
+    connectionString: emulator.serviceBusConnectionString,
     fault: async (fault: object) => {
       const response = await fetch(`${control}/faults`, {
         method: 'POST',

@@ -60,6 +60,17 @@ describe('rows in Cosmos', () => {
     expect(await rows.create(row('2', 'fabrikam'))).toBe(true)
   })
 
+  it.each(['..', '.', '../docs', 'a/b', 'a\\b', 'a?b', 'a#b', 'a\nb', '', 'x'.repeat(256)])(
+    'has no row of the id %j, which would be a path of its own',
+    async (id) => {
+      const rows = cosmos.rows<Counted>('requests')
+      expect(await rows.read(id, ['contoso', id])).toBeUndefined()
+      expect(await rows.remove(id, ['contoso', id])).toBe(false)
+      const operations = [{ op: 'set' as const, path: '/status', value: 'running' }]
+      expect(await rows.patch({ id, key: ['contoso', id], operations })).toEqual({ kind: 'missing' })
+    },
+  )
+
   it('patches only what its condition allows', async () => {
     const rows = cosmos.rows<Counted>('requests')
     await rows.create(row('3'))

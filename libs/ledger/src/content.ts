@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import { checkLine, contentHash, type RequestBody, type RequestLine } from '@sluice/contracts'
+import {
+  checkLine,
+  contentHash,
+  nestsTooDeeply,
+  type RequestBody,
+  type RequestLine,
+  tooDeepMessage,
+} from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Blobs } from '@sluice/storage'
 import type { Row, RowLine } from './row.ts'
@@ -69,7 +76,9 @@ export function withoutBody(line: RequestLine): RowLine {
 
 function parseBody(bytes: Buffer): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    if (nestsTooDeeply(text)) throw new SyntaxError(tooDeepMessage)
+    return JSON.parse(text)
   } catch (cause) {
     throw new AppError('invalid_json', 'body_ref: the blob is not JSON in UTF-8', { param: 'body_ref', cause })
   }

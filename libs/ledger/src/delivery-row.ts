@@ -1,8 +1,15 @@
 import { createHash } from 'node:crypto'
-import { canonicalJson, type DeliverTarget, type ResultEvent } from '@sluice/contracts'
+import { canonicalJson, type DeliverTarget, type EventEnvelope } from '@sluice/contracts'
 
 type Sink = DeliverTarget['type']
 export type DeliveryStatus = 'pending' | 'delivered' | 'failed'
+
+/** A registered endpoint, by its id: its url and its secrets are looked up at every attempt, so that a change counts. */
+interface EndpointTarget {
+  type: 'webhook'
+  endpoint: string
+}
+export type DeliveryTarget = DeliverTarget | EndpointTarget
 
 /** One try to bring an event to a target. */
 export interface DeliveryAttempt {
@@ -19,21 +26,38 @@ export interface DeliveryAttempt {
 export interface DeliveryRow {
   id: string
   tenant: string
+  /** The event's subject: a request's id, a batch's, or an endpoint's. */
   requestId: string
   eventId: string
   sink: Sink
-  target: DeliverTarget
+  target: DeliveryTarget
+  /** The registered endpoint, where the target is one. */
+  endpoint?: string
   status: DeliveryStatus
+  /** Why it failed for good. */
+  reason?: string
   /** Small by construction: a large answer is a claim check in the result that the event carries. */
-  event: ResultEvent
+  event: EventEnvelope
   attempts: DeliveryAttempt[]
+  /** Attempts that were made before the last replay: the schedule counts from there. */
+  replayed_from?: number
   /** While pending, when the next attempt is due. */
   next_attempt_at?: string
+  /** Rows of one key are delivered one after another, by `fifo_order`. */
+  fifo_key?: string
+  fifo_order?: string
   created_at: string
   updated_at: string
 }
 
 /** The same event and target give the same delivery, whoever opens it. */
-export function deliveryIdOf(eventId: string, target: DeliverTarget): string {
+export function deliveryIdOf(eventId: string, target: DeliveryTarget): string {
   return `${eventId}.${createHash('sha256').update(canonicalJson(target)).digest('hex').slice(0, 16)}`
 }
+
+/** The number of the attempt that comes next, counted from 1 and anew after a replay. */
+export const nextAttemptOf = ({ attempts, replayed_from = 0 }: Pick<DeliveryRow, 'attempts' | 'replayed_from'>) =>
+  attempts.length - replayed_from + 1
+
+/** Overdue by this much and a timer counts as lost: Redis was flushed, or the worker that held it died. */
+export const overdueGraceMs = 10_000

@@ -8,7 +8,7 @@ import type {
   Usage,
 } from '@sluice/contracts'
 import type { AppError } from '@sluice/errors'
-import type { Row, RowStatus, RowSummary, Via } from './row.ts'
+import type { ParkedAs, Row, RowStatus, RowSummary, Via } from './row.ts'
 
 /** What the ledger needs to know of a request, whichever way it came in. */
 export interface Arrival {
@@ -20,6 +20,8 @@ export interface Arrival {
   via: Via
   replyTo?: string | undefined
   replyToSessionId?: string | undefined
+  /** Of the message that brings it. */
+  sessionId?: string | undefined
   traceparent?: string | undefined
 }
 
@@ -28,6 +30,8 @@ export interface ClaimInput extends Arrival {
   expectExisting: boolean
   /** When the broker took the message, epoch ms; a row that the claim creates counts its waiting from then. */
   enqueuedAt: number
+  /** Leaves a waiting row to the parking index, which knows whose turn it is. */
+  leaveWaiting?: boolean | undefined
 }
 
 /**
@@ -52,6 +56,8 @@ export type ClaimResult =
   | { kind: 'finished'; row: Row }
   /** Running under somebody else's fence. Complete the message: should that owner die, a sweeper sends it again. */
   | { kind: 'owned'; row: Row }
+  /** Parked, and `leaveWaiting` was said: the index brings its turn. */
+  | { kind: 'waiting'; row: Row }
 
 export interface FinishInput {
   status: TerminalStatus
@@ -60,8 +66,16 @@ export interface FinishInput {
   decision?: Decision | null | undefined
   usage?: Usage | undefined
   costUsd?: number | undefined
+  /** The part of it for answers that were not used. */
+  wasteUsd?: number | undefined
   /** Time spent in calls of deployments. */
   modelMs?: number | undefined
+}
+
+/** What becomes of a request that waits for capacity. */
+export interface ParkInput extends Partial<ParkedAs> {
+  /** Epoch ms from which a sweeper looks after the row, should nobody else have come to it by then. */
+  notBeforeMs: number
 }
 
 export interface RejectInput {
@@ -71,6 +85,8 @@ export interface RejectInput {
   via: Via
   /** What was sent: the line, or the bytes in which none could be read. Its hash recognises a redelivery. */
   content: RequestLine | Uint8Array
+  /** The line of a message that was sent for a row: by its hash the row is recognised, nothing else of it is stored. */
+  sentFor?: RequestLine | undefined
   /** Salvaged from unreadable bytes. */
   customId?: string | undefined
   deliver?: DeliverTarget[] | undefined
@@ -83,6 +99,12 @@ export interface RejectInput {
 
 export interface ListInput {
   status?: RowStatus | undefined
+  lane?: string | undefined
+  customId?: string | undefined
+  /** Accepted at or after, RFC 3339. */
+  since?: string | undefined
+  /** Accepted before, RFC 3339. */
+  until?: string | undefined
   /** 1 to 100. */
   limit: number
   /** From the page before. */
@@ -96,6 +118,7 @@ export interface Observed {
   status: RowStatus
   fence: number
   beat: number
+  lane: string
   updated_at: string
   started_at?: string
   first_started_at?: string
@@ -110,8 +133,30 @@ export interface SweepTransitions {
   takeOver(observed: Observed): Promise<Row | undefined>
   /** Counts a beat, so that of many sweepers one acts, and every other waits for another lease. */
   touch(observed: Observed): Promise<Row | undefined>
-  /** accepted | waiting → expired; cancel_requested → cancelled under the next fence. */
+  /** accepted | waiting → expired | cancelled; cancel_requested → cancelled under the next fence. */
   end(observed: Observed, status: 'expired' | 'cancelled'): Promise<Row | undefined>
+}
+
+/** What the parking index keeps of a row. */
+export type WaitingRow = Pick<Row, 'id' | 'tenant' | 'lane' | 'accepted_at' | 'updated_at' | 'deadline' | 'parked'>
+
+/** What the packer looks at to gather rows. */
+export type PackingRow = Pick<Row, 'id' | 'tenant' | 'lane' | 'line' | 'accepted_at' | 'updated_at' | 'deadline'>
+
+/** The ways of a request through the Batch API. `batch` is the id of the logical batch that holds it. */
+export interface Packing {
+  /** Stores a batch's line as a request of its own, `packing` from birth; one that is there already stays as it is. */
+  open(input: Arrival & { batch: string }): Promise<Row>
+  /** Rows that are in no batch, the longest waiting first, after `after` in that order. */
+  loose(input: { after?: PackingRow | undefined; limit: number }): Promise<PackingRow[]>
+  /** Takes a row into a batch. @returns false when it has gone elsewhere */
+  gather(row: Pick<Row, 'id' | 'tenant'>, batch: string): Promise<boolean>
+  /** A batch's rows in the order of their ids, after that one. */
+  of(tenant: string, batch: string, page: { after: string; limit: number }): Promise<Row[]>
+  /** Stores a batch's answer. @returns the row, ready to publish; undefined when it ended or left the batch before */
+  finish(row: Pick<Row, 'id' | 'tenant'>, batch: string, outcome: FinishInput): Promise<Row | undefined>
+  /** Gives a row back to its lane: packing → accepted. @returns it, to be sent; undefined when it has gone elsewhere */
+  unpack(row: Pick<Row, 'id' | 'tenant'>, batch: string | null): Promise<Row | undefined>
 }
 
 /**
@@ -131,8 +176,21 @@ export interface Ledger {
   claim(input: ClaimInput): Promise<ClaimResult>
   /** Notes that a model is being called under the claim; a lease lost after that counts as a double call. */
   callStarted(claim: Claim): void
-  /** No capacity now: the row waits until `notBeforeMs` (epoch ms). @throws AppError `lease_lost`, `cancelled`. */
-  park(claim: Claim, notBeforeMs: number): Promise<Row>
+  /** No capacity now: running → waiting. @throws AppError `lease_lost`, `cancelled`. */
+  park(claim: Claim, input: ParkInput): Promise<Row>
+  /**
+   * Makes the caller the owner of a stored request whose turn has come: accepted | waiting → running.
+   * @returns undefined when there is no such row
+   */
+  take(row: Pick<Row, 'id' | 'tenant'>): Promise<ClaimResult | undefined>
+  /** A row's body, which a claim is not needed for. @throws as {@link Claim.body} does. */
+  body(row: Row, signal: AbortSignal): Promise<RequestBody>
+  /** accepted → waiting, exactly as seen. @returns undefined when the row has moved on */
+  shelve(row: Row, input: ParkInput): Promise<Row | undefined>
+  /** Every row that waits, the one that moved last at the end, after `after` in that order. */
+  waiting(input: { after?: WaitingRow | undefined; limit: number }): Promise<WaitingRow[]>
+  /** The request can wait for the Batch API: running → packing. @throws AppError `lease_lost`, `cancelled`. */
+  pack(claim: Claim): Promise<Row>
   /** Undoes the claim, so that a redelivery can claim at once. @throws AppError `lease_lost`, `cancelled`. */
   giveBack(claim: Claim): Promise<Row>
   /**
@@ -157,6 +215,7 @@ export interface Ledger {
    */
   cancel(tenant: string, id: string): Promise<Row>
   readonly sweeping: SweepTransitions
+  readonly packing: Packing
   /** Writes the pending flips and stops the beats of claims still held. */
   close(): Promise<void>
 }

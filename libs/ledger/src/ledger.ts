@@ -4,16 +4,19 @@ import type { Blobs, Cosmos } from '@sluice/storage'
 import type { Logger, Metrics } from '@sluice/telemetry'
 import { accept } from './arrive.ts'
 import { cancel } from './cancel.ts'
-import { claimRow } from './claiming.ts'
+import { type Claimed, claimRow, takeRow } from './claiming.ts'
+import { loadBody } from './content.ts'
 import type { Context } from './context.ts'
 import { Flips } from './flips.ts'
 import { HeldClaim } from './held-claim.ts'
 import { insist } from './insist.ts'
-import type { Claim, Ledger } from './ledger-types.ts'
+import type { Claim, ClaimResult, Ledger } from './ledger-types.ts'
 import { list } from './list.ts'
 import { reject } from './reject.ts'
 import type { Row } from './row.ts'
-import { finish, giveBack, park } from './settling.ts'
+import { packing } from './packing.ts'
+import { finish, giveBack, pack, park } from './settling.ts'
+import { shelve, waiting } from './shelving.ts'
 import { sweepTransitions } from './sweep-transitions.ts'
 
 export interface LedgerOptions {
@@ -66,19 +69,31 @@ export function createLedger(options: LedgerOptions): Ledger {
   const flips = new Flips(context)
   let claims = 0
 
+  // Tried again under the same name, so that a claim whose answer got lost is found and not waited for.
+  const become = async <T extends Claimed | undefined>(write: (claimId: string) => Promise<T>): Promise<T> => {
+    const claimId = `${context.owner}/${++claims}`
+    return insist(clock, claimInsistMs, () => write(claimId))
+  }
+  const holding = ({ kind, row }: Claimed): ClaimResult => {
+    if (kind !== 'claimed') return { kind, row }
+    const claim = new HeldClaim(context, row, () => held.delete(claim))
+    held.add(claim)
+    return { kind, claim }
+  }
+
   return {
     accept: (input) => accept(context, input),
-    claim: async (input) => {
-      // Tried again under the same name, so that a claim whose answer got lost is found and not waited for.
-      const claimId = `${context.owner}/${++claims}`
-      const { kind, row } = await insist(clock, claimInsistMs, () => claimRow(context, input, claimId))
-      if (kind !== 'claimed') return { kind, row }
-      const claim = new HeldClaim(context, row, () => held.delete(claim))
-      held.add(claim)
-      return { kind, claim }
+    claim: async (input) => holding(await become((claimId) => claimRow(context, input, claimId))),
+    take: async (row) => {
+      const taken = await become((claimId) => takeRow(context, row, claimId))
+      return taken && holding(taken)
     },
+    body: (row, signal) => loadBody(context.blobs, row, signal),
+    shelve: (row, input) => shelve(context, row, input),
+    waiting: (input) => waiting(context, input),
     callStarted: (claim) => own(claim).callStarted(),
-    park: (claim, notBeforeMs) => park(context, own(claim), notBeforeMs),
+    park: (claim, input) => park(context, own(claim), input),
+    pack: (claim) => pack(context, own(claim)),
     giveBack: (claim) => giveBack(context, own(claim)),
     finish: (claim, outcome) => finish(context, own(claim), outcome),
     reject: (input) => reject(context, input),
@@ -87,6 +102,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     list: (tenant, input) => list(context, tenant, input),
     cancel: (tenant, id) => cancel(context, tenant, id),
     sweeping: sweepTransitions(context),
+    packing: packing(context),
     close: async () => {
       for (const claim of held) claim.release()
       await flips.close()

@@ -35,21 +35,40 @@ const older = 'AND (c.accepted_at < @at OR (c.accepted_at = @at AND c.id < @id))
 const order = 'ORDER BY c.tenant ASC, c.accepted_at DESC, c.id DESC'
 
 /** See Ledger.list. A page begins after a position, not at an offset, so rows that come in meanwhile shift nothing. */
-export async function list({ rows }: Context, tenant: string, { status, limit, continuation }: ListInput) {
+export async function list({ rows }: Context, tenant: string, { limit, continuation, ...filter }: ListInput) {
   const from = continuation === undefined ? undefined : positionOf(continuation)
+  const narrowed = narrowing(filter)
   const page = await rows.query<RowSummary>({
     sql: [
       `SELECT ${selected} FROM c WHERE c.tenant = @tenant`,
-      status === undefined ? '' : 'AND c.status = @status',
+      ...Object.keys(narrowed).map((name) => conditions[name as keyof typeof conditions]),
       from === undefined ? '' : older,
       order,
     ].join(' '),
-    parameters: { tenant, ...(status === undefined ? {} : { status }), ...from },
+    parameters: { tenant, ...narrowed, ...from },
     limit: limit + 1,
   })
   const shown = page.slice(0, limit)
   const last = shown.at(-1)
   return last === undefined || page.length <= limit ? { rows: shown } : { rows: shown, continuation: tokenOf(last) }
+}
+
+const conditions = {
+  status: 'AND c.status = @status',
+  lane: 'AND c.lane = @lane',
+  customId: 'AND c.line.custom_id = @customId',
+  since: 'AND c.accepted_at >= @since',
+  until: 'AND c.accepted_at < @until',
+}
+
+/** The filters that were given, as the query's parameters. Rows hold their times in UTC, so bounds are compared in UTC. */
+function narrowing(
+  filter: Omit<ListInput, 'limit' | 'continuation'>,
+): Partial<Record<keyof typeof conditions, string>> {
+  const { since, until, ...exact } = filter
+  const utc = (time: string | undefined) => (time === undefined ? undefined : new Date(time).toISOString())
+  const given = Object.entries({ ...exact, since: utc(since), until: utc(until) })
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined))
 }
 
 const tokenOf = ({ accepted_at, id }: RowSummary) => Buffer.from(`${accepted_at} ${id}`).toString('base64url')

@@ -18,16 +18,18 @@ function targetsOf(row: Row): DeliverTarget[] {
 
 /**
  * The message that carries a stored row on its lane. It has the row's key, so that whoever receives it finds the row,
- * and says `ledger`, so that one patch claims it.
+ * and says `ledger`, so that one patch claims it. Its session is the one that it came with, else its tenant's conversation:
+ * two tenants' conversations of one name are two sessions.
  */
 export function rowMessage(row: Row): OutgoingMessage {
   const { conversation, priority } = row.line.sluice ?? {}
+  const session = row.session_id ?? (conversation === undefined ? undefined : `${row.tenant}|${conversation}`)
   return {
     body: lineOf(row),
     contentType: 'application/json',
     subject: row.line.url ?? '',
     correlationId: row.line.custom_id,
-    ...(conversation === undefined ? {} : { sessionId: conversation }),
+    ...(session === undefined ? {} : { sessionId: session }),
     properties: {
       requestId: row.id,
       tenant: row.tenant,

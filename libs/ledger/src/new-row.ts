@@ -13,6 +13,7 @@ interface Beginning {
   nowMs: number
   replyTo?: string | undefined
   replyToSessionId?: string | undefined
+  sessionId?: string | undefined
   traceparent?: string | undefined
 }
 
@@ -35,6 +36,7 @@ export function newRow(from: Beginning): Row {
     via: from.via,
     ...(from.replyTo === undefined ? {} : { reply_to: from.replyTo }),
     ...(from.replyToSessionId === undefined ? {} : { reply_to_session_id: from.replyToSessionId }),
+    ...(from.sessionId === undefined ? {} : { session_id: from.sessionId }),
     ...(from.traceparent === undefined ? {} : { traceparent: from.traceparent }),
     // A broker whose clock runs ahead of ours must not make a request wait for a negative time.
     accepted_at: isoTime(Math.min(from.acceptedAtMs, from.nowMs)),

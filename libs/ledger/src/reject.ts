@@ -17,7 +17,7 @@ export async function reject({ rows, clock }: Context, input: RejectInput): Prom
   const unreadable = input.content instanceof Uint8Array
   const bare = newRow({
     ...input,
-    hash: unreadable ? bytesHash(input.content as Uint8Array) : lineHash(input.content as never),
+    hash: hashOf(input),
     line: unreadable ? salvagedLine(input) : withoutBody(input.content as never),
     acceptedAtMs: input.enqueuedAt,
     nowMs: clock.now(),
@@ -36,6 +36,11 @@ export async function reject({ rows, clock }: Context, input: RejectInput): Prom
     if (ended.kind === 'patched') return ended.row
   }
   throw new AppError('storage_unavailable', `${bare.id} changed ${maxRounds} times while it was rejected.`)
+}
+
+const hashOf = ({ content, sentFor }: RejectInput): string => {
+  if (sentFor !== undefined) return lineHash(sentFor)
+  return content instanceof Uint8Array ? bytesHash(content) : lineHash(content)
 }
 
 function salvagedLine({ key, customId, deliver }: RejectInput): RowLine {

@@ -39,6 +39,14 @@ describe('resultOf', () => {
     expect(result.error?.code).toBe('deadline_exceeded')
   })
 
+  it('says what was wasted, when something was', () => {
+    const paid = resultOf(row, { status: 'succeeded', costUsd: 0.003, wasteUsd: 0.001 }, startMs)
+    expect(paid.sluice).toMatchObject({ cost_usd: 0.003, waste_usd: 0.001 })
+    expect(resultLineSchema.parse(paid)).toEqual(paid)
+    const plain = resultOf(row, { status: 'succeeded', costUsd: 0.003, wasteUsd: 0 }, startMs)
+    expect(plain.sluice).not.toHaveProperty('waste_usd')
+  })
+
   it('has no negative times when clocks disagree', () => {
     const result = resultOf({ ...row, started_at: at(-50) }, { status: 'succeeded' }, startMs - 10)
     expect(result.sluice.timings_ms).toEqual({ queued: 0, model: 0, total: 0 })

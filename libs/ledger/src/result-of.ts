@@ -19,6 +19,7 @@ export function resultOf(row: Row, outcome: FinishInput, finishedAtMs: number): 
       decision: outcome.decision ?? null,
       usage: outcome.usage ?? emptyUsage,
       cost_usd: outcome.costUsd ?? 0,
+      ...(outcome.wasteUsd ? { waste_usd: outcome.wasteUsd } : {}),
       timings_ms: {
         // Two machines' clocks may disagree by more than a request takes.
         queued: Math.max(0, queuedUntilMs - acceptedMs),

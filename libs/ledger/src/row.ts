@@ -1,11 +1,12 @@
-import type {
-  BodyRef,
-  LineUrl,
-  RequestBody,
-  RequestLine,
-  ResultLine,
-  SluiceOptions,
-  TerminalStatus,
+import {
+  type BodyRef,
+  type LineUrl,
+  type RequestBody,
+  type RequestLine,
+  type ResultLine,
+  type SluiceOptions,
+  type TerminalStatus,
+  terminalStatuses,
 } from '@sluice/contracts'
 
 /**
@@ -20,9 +21,13 @@ import type {
  *                      │  └──── takeOver (fence + 1) ──────┤ │ cancel
  *                      │                                   │ ▼
  *                      │ cancel, expire       park ┌───────┘ cancel_requested ── finish, or reap (fence + 1) ──▶ terminal
+ *                      │ ──────── shelve ────────▶ │
  *                      ▼                           ▼
- *                   cancelled | expired ◀────── waiting ── claim (fence + 1) ──▶ running
+ *                   cancelled | expired ◀────── waiting ── claim, or take (fence + 1) ──▶ running
  * ```
+ *
+ * Bulk work that can wait for the Batch API takes a way of its own, in packing.ts: running ── pack (same fence) ──▶ packing,
+ * from there into a batch and with its answer to succeeded | failed, or ── unpack (fence + 1) ──▶ accepted.
  *
  * Invariants, which the property test drives with random interleavings:
  * - `fence` never falls, and rises with every change of owner. Only the claim that holds the current fence can finish,
@@ -33,18 +38,37 @@ import type {
  * - `published` is false from birth until the result's event is known to be on the topic: one predicate finds
  *   everything that still needs somebody.
  */
-export type RowStatus = (typeof heldStatuses)[number] | (typeof unownedStatuses)[number] | TerminalStatus
+export type RowStatus = (typeof heldStatuses)[number] | (typeof looseStatuses)[number] | TerminalStatus
 
 /** A claim holds the row. */
 export const heldStatuses = ['running', 'cancel_requested'] as const
 /** The row waits for a claim. */
 export const unownedStatuses = ['accepted', 'waiting'] as const
 
+/**
+ * Nobody holds the row. One that is `packing` waits for the Batch API instead of a claim: the transitions of packing.ts
+ * take it into a batch, finish it from there, or give it back to its lane.
+ */
+export const looseStatuses = [...unownedStatuses, 'packing'] as const
+
+/** Every status, for those who validate one. */
+export const rowStatuses = [...looseStatuses, ...heldStatuses, ...terminalStatuses] as const
+
 export const isHeld = (status: RowStatus): boolean => (heldStatuses as readonly RowStatus[]).includes(status)
 export const isUnowned = (status: RowStatus): boolean => (unownedStatuses as readonly RowStatus[]).includes(status)
 
+export const isLoose = (status: RowStatus): boolean => (looseStatuses as readonly RowStatus[]).includes(status)
+
 /** How the request came in. */
 export type Via = 'http' | 'service-bus'
+
+/** How a waiting request counts in the parking index. */
+export interface ParkedAs {
+  /** Requests of one class want room on the same deployments. */
+  class: string
+  /** The provider's estimate of the call. */
+  tokens: number
+}
 
 /** The line without its body, which is kept beside it. A line that could not be read has no url. */
 export interface RowLine {
@@ -81,6 +105,8 @@ export interface Row {
   via: Via
   reply_to?: string
   reply_to_session_id?: string
+  /** The session of the message that brought it: what is sent again must stay in line with it. */
+  session_id?: string
   traceparent?: string
   accepted_at: string
   updated_at: string
@@ -89,8 +115,12 @@ export interface Row {
   /** The first claim's start, kept when a later claim overwrites `started_at`. */
   first_started_at?: string
   finished_at?: string
-  /** A `waiting` row is left alone until then. */
+  /** A `waiting` row is left alone by sweepers until then. */
   not_before?: string
+  /** What the parking index needs to know of a `waiting` row, so that it can be rebuilt from the rows alone. */
+  parked?: ParkedAs
+  /** The batch that a `packing` row was taken into; null while it waits for one. */
+  packed_in?: string | null
   /** `line.sluice.deadline` in UTC. */
   deadline?: string
   /** The stored result; terminal rows have one. */

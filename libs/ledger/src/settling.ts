@@ -5,10 +5,10 @@ import { storeIfLarge } from './content.ts'
 import type { Context } from './context.ts'
 import type { HeldClaim } from './held-claim.ts'
 import { insist } from './insist.ts'
-import type { FinishInput } from './ledger-types.ts'
+import type { FinishInput, ParkInput } from './ledger-types.ts'
 import { resultOf } from './result-of.ts'
 import type { Row } from './row.ts'
-import { finishPatch, giveBackPatch, parkPatch } from './transitions.ts'
+import { finishPatch, giveBackPatch, packPatch, parkPatch } from './transitions.ts'
 
 /** Stores the result and ends the claim; see Ledger.finish. */
 export function finish(context: Context, claim: HeldClaim, outcome: FinishInput): Promise<Row> {
@@ -24,9 +24,15 @@ export function finish(context: Context, claim: HeldClaim, outcome: FinishInput)
 }
 
 /** running → waiting; see Ledger.park. */
-export function park(context: Context, claim: HeldClaim, notBeforeMs: number): Promise<Row> {
-  const patch = parkPatch(claim.row, notBeforeMs, context.clock.now())
+export function park(context: Context, claim: HeldClaim, input: ParkInput): Promise<Row> {
+  const patch = parkPatch(claim.row, input, context.clock.now())
   return ending(claim, () => write(context, claim, patch, (stored) => stored.status === 'waiting'))
+}
+
+/** running → packing; see Ledger.pack. */
+export function pack(context: Context, claim: HeldClaim): Promise<Row> {
+  const patch = packPatch(claim.row, context.clock.now())
+  return ending(claim, () => write(context, claim, patch, (stored) => stored.status === 'packing'))
 }
 
 /** running → accepted; see Ledger.giveBack. */
@@ -35,7 +41,7 @@ export function giveBack(context: Context, claim: HeldClaim): Promise<Row> {
   return ending(claim, () => write(context, claim, patch, (stored) => stored.status === 'accepted'))
 }
 
-async function storeResponse({ blobs }: Context, row: Row, response: FinishInput['response']) {
+export async function storeResponse({ blobs }: Context, row: Row, response: FinishInput['response']) {
   if (response?.body === undefined) return response
   const { body, ...rest } = response
   const ref = await storeIfLarge(blobs, row, 'results', body)

@@ -8,6 +8,7 @@ const row = (id: string, over: Partial<Observed> = {}): Observed => ({
   status: 'running',
   fence: 1,
   beat: 0,
+  lane: 'requests-standard',
   updated_at: '2026-01-01T00:00:00.000Z',
   ...over,
 })

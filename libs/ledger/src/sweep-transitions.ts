@@ -3,14 +3,25 @@ import type { Context } from './context.ts'
 import { isoTime } from './iso-time.ts'
 import type { Observed, SweepTransitions } from './ledger-types.ts'
 import { resultOf, unrun } from './result-of.ts'
-import type { Row } from './row.ts'
+import { isLoose, type Row } from './row.ts'
 import { endUnownedPatch, reapPatch, takeOverPatch, touchPatch } from './transitions.ts'
 
-const fields = ['id', 'tenant', 'status', 'fence', 'beat', 'updated_at', 'started_at', 'first_started_at', 'deadline']
+const fields = [
+  'id',
+  'tenant',
+  'status',
+  'fence',
+  'beat',
+  'lane',
+  'updated_at',
+  'started_at',
+  'first_started_at',
+  'deadline',
+]
 const selected = fields.map((name) => `c.${name}`).join(', ')
 
 // The composite index (published, updated_at, id) serves both the filter and the order, page after page.
-const due = `c.published = false AND (c.status != 'waiting' OR c.not_before <= @now OR c.deadline <= @now)`
+const due = `c.published = false AND (c.status NOT IN ('waiting', 'packing') OR c.not_before <= @now OR c.deadline <= @now)`
 const order = 'ORDER BY c.published ASC, c.updated_at ASC, c.id ASC'
 const after = 'AND (c.updated_at > @updatedAt OR (c.updated_at = @updatedAt AND c.id > @id))'
 
@@ -37,7 +48,7 @@ export function sweepTransitions({ rows, clock, swept }: Context): SweepTransiti
       if (row === undefined || row.fence !== seen.fence || row.status !== seen.status) return undefined
       const nowMs = clock.now()
       const result = resultOf(row, unrun(status), nowMs)
-      const patch = status === 'expired' ? endUnownedPatch(seen, result, nowMs) : reapPatch(seen, result, nowMs)
+      const patch = isLoose(seen.status) ? endUnownedPatch(seen, result, nowMs) : reapPatch(seen, result, nowMs)
       return apply(seen, patch)
     },
   }

@@ -2,7 +2,7 @@ import { isTerminal } from '@sluice/contracts'
 import type { Clock, Timer } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import type { Ledger, Observed } from './ledger-types.ts'
-import { isHeld, isUnowned, type Row } from './row.ts'
+import { isHeld, isLoose, isUnowned, type Row } from './row.ts'
 import { Sightings } from './sightings.ts'
 
 export interface SweeperOptions {
@@ -16,6 +16,8 @@ export interface SweeperOptions {
   resend: (row: Row) => Promise<void>
   /** Publishes the terminal row's event and marks it as published; see `createOutbox`. */
   publish: (row: Row) => Promise<void>
+  /** Rows that stand still for a reason that is not theirs, such as a paused lane: they are left alone. */
+  isHeldBack?: (row: Observed) => boolean
   /** False while this machine's wall clock is off: then the deadlines are left to other machines' sweepers. */
   clockTrusted?: () => boolean
 }
@@ -46,6 +48,7 @@ const maxDoublings = 6
  */
 export function createSweeper(options: SweeperOptions): Sweeper {
   const { clock, logger, intervalMs, leaseMs, resend, publish, clockTrusted = () => true } = options
+  const { isHeldBack = () => false } = options
   const { sweeping } = options.ledger
   const sightings = new Sightings(maxSightings)
   let after: Observed | undefined
@@ -91,13 +94,14 @@ export function createSweeper(options: SweeperOptions): Sweeper {
 
   function isDue(row: Observed, stoodStillMs: number): boolean {
     if (isExpired(row)) return true
+    if (isUnowned(row.status) && isHeldBack(row)) return false
     // A held row's beats are its owner's; those of any other row count how often a sweeper touched it.
     const doublings = isHeld(row.status) ? 0 : Math.min(row.beat, maxDoublings)
     return stoodStillMs >= leaseMs * 2 ** doublings
   }
 
   const isExpired = ({ status, deadline }: Observed): boolean =>
-    isUnowned(status) && deadline !== undefined && Date.parse(deadline) <= clock.now() && clockTrusted()
+    isLoose(status) && deadline !== undefined && Date.parse(deadline) <= clock.now() && clockTrusted()
 
   /** @returns whether this sweeper moved the row */
   async function act(seen: Observed): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
-import { type Slot, type SlotPool, sleep } from '@sluice/resilience'
+import { type Slot, type SlotSource, sleep } from '@sluice/resilience'
 import type { ServiceBus } from './service-bus.ts'
 import { followLink } from './streaming-internals.ts'
 
@@ -16,7 +16,7 @@ export function createReceiver({ client }: ServiceBus, source: ReceiveSource): S
 
 interface ReceiveLinkOptions {
   receiver: ServiceBusReceiver
-  pool: SlotPool
+  pool: SlotSource
   /** Gets each message with the slot that was taken for it. Must not throw. */
   deliver: (message: ServiceBusReceivedMessage, slot: Slot) => void
   /** The broker does not let this link receive; it is tried again. */
@@ -122,12 +122,15 @@ export class ReceiveLink {
 
   /**
    * Takes slots for up to half of the pool: that many messages may come at once, and whoever shares the pool finds the
-   * other half. When there is no slot this waits in line for one, not for all that it could use.
+   * other half. Where slots are lent, an idle link begins with those that nobody else could use, and then holds as many
+   * in readiness as are at work. When there is no slot this waits in line for one, not for all that it could use.
    */
   #refill(): void {
     if (!this.#open || this.#waiting) return
     const { pool } = this.#options
-    while (this.#slots.length < Math.max(1, Math.floor(pool.size / 2))) {
+    const half = Math.max(1, Math.floor(pool.size / 2))
+    const kept = pool.kept ?? half
+    while (this.#slots.length < Math.min(half, Math.max(1, kept, pool.inUse - this.#slots.length))) {
       const slot = pool.tryAcquire()
       if (!slot) {
         void this.#waitForSlot(this.#open.stop.signal)

@@ -1,6 +1,6 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
 import { AppError } from '@sluice/errors'
-import { type Clock, type Slot, type SlotPool, systemClock, withDeadline } from '@sluice/resilience'
+import { type Clock, type Slot, type SlotSource, systemClock, withDeadline } from '@sluice/resilience'
 import type { Logger, Metrics } from '@sluice/telemetry'
 import { Bag, type Placed } from './bag.ts'
 import type { Delivery } from './delivery.ts'
@@ -16,7 +16,7 @@ import { translateServiceBus } from './translate-error.ts'
 export type ReceiveLoopOptions = ReceiveSource & {
   serviceBus: ServiceBus
   /** Bounds the messages in flight. It may be shared: at most half of it is held in readiness for messages. */
-  pool: SlotPool
+  pool: SlotSource
   /** Decides about one delivery. What it throws is turned into a settlement by the error's disposition. */
   handle: (delivery: Delivery, signal: AbortSignal) => Promise<Settlement>
   /** After which the handler's signal aborts with `deadline_exceeded`. */

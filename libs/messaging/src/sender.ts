@@ -29,6 +29,8 @@ export interface Sender {
    * @throws AppError `message_too_large` or `queue_unavailable`
    */
   schedule(message: OutgoingMessage, at: Date, signal?: AbortSignal): Promise<string>
+  /** Resolves when the link stands, opening it where it does not; for readiness. @throws AppError `queue_unavailable` */
+  check(signal: AbortSignal): Promise<void>
   /** Waits for what is under way, then closes the link. */
   close(): Promise<void>
 }
@@ -58,6 +60,12 @@ export function createSender(serviceBus: ServiceBus, entity: string): Sender {
     // A partitioned entity takes only batches of one partition, and a session is a partition key.
     send: (message, signal) => coalescer.send(message.sessionId ?? '', toMessage(message), signal),
     schedule: (message, at, signal) => schedule(sender, toMessage(message), at, signal, translate),
+    check: async (abortSignal) => {
+      // The link's own limit is what a batch is made with, so an empty one needs the link and sends nothing.
+      await sender.createMessageBatch({ abortSignal }).catch((error: unknown) => {
+        throw translate(error)
+      })
+    },
     close: async () => {
       await coalescer.close()
       await sender.close()

@@ -10,8 +10,14 @@ const settleDeadlineMs = 30_000
 // Service Bus refuses a dead-letter reason or description beyond 4096 characters.
 const maxDeadLetterText = 4096
 
+/** What settles: a queue's receiver or a session's. */
+export type Settler = Pick<
+  ServiceBusReceiver,
+  'completeMessage' | 'abandonMessage' | 'deadLetterMessage' | 'deferMessage'
+>
+
 interface SettleOptions {
-  receiver: ServiceBusReceiver
+  receiver: Settler
   clock: Clock
   lock: HeldLock
   /** Of the link that the message came on. */
@@ -47,7 +53,7 @@ export async function settle(
 }
 
 // The SDK sends each of these before it first awaits something, in the turn that the gate admitted.
-async function carryOut(receiver: ServiceBusReceiver, message: ServiceBusReceivedMessage, settlement: Settlement) {
+async function carryOut(receiver: Settler, message: ServiceBusReceivedMessage, settlement: Settlement) {
   switch (settlement.kind) {
     case 'complete':
       return receiver.completeMessage(message)

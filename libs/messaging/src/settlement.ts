@@ -14,6 +14,17 @@ export type Settlement =
   /** Set aside at the broker; only somebody who kept the sequence number gets it back. */
   | { kind: 'defer' }
 
+/**
+ * For sessions: the message stays as it is and its session is given back after `afterMs`, or after the loop's
+ * `holdMs` if that is shorter; until then nobody else can have it. The message keeps its place and its delivery count.
+ * https://learn.microsoft.com/azure/service-bus-messaging/message-sessions#impact-of-delivery-count
+ */
+export interface Release {
+  kind: 'release'
+  afterMs: number
+}
+
+export const release = (afterMs: number): Release => ({ kind: 'release', afterMs })
 export const complete = (): Settlement => ({ kind: 'complete' })
 export const retry = (afterMs: number): Settlement => ({ kind: 'retry', afterMs })
 export const deadLetter = (reason: string, description: string): Settlement => ({

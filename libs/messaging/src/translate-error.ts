@@ -23,6 +23,11 @@ const lockLostCodes = new Set(['MessageLockLost', 'SessionLockLost', 'MessageNot
 
 export const isLockLost = (thrown: unknown): boolean => lockLostCodes.has(codeOf(thrown))
 
+// What the broker answers when no session has a message; the SDK gives up waiting with the same code.
+const noSessionCodes = new Set(['ServiceTimeout', 'SessionCannotBeLocked'])
+
+export const isNoSession = (thrown: unknown): boolean => noSessionCodes.has(codeOf(thrown))
+
 /** Nothing is known about the outcome, and the same may work later. */
 export const isTransient = (thrown: unknown): boolean => vendorError(thrown)?.retryable === true
 

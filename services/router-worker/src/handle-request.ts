@@ -1,44 +1,36 @@
 import { type AppError, toAppError } from '@sluice/errors'
-import type { Execution } from '@sluice/execution'
-import type { Claim, Ledger, Outbox } from '@sluice/ledger'
+import type { Claim } from '@sluice/ledger'
 import { complete, deadLetter, type Delivery, retry, type Settlement } from '@sluice/messaging'
-import { type Clock, sleep } from '@sluice/resilience'
-import type { Logger, Metrics } from '@sluice/telemetry'
+import { parkedRow } from '@sluice/parking'
+import { sleep } from '@sluice/resilience'
+import type { Logger } from '@sluice/telemetry'
+import { type HandlerDeps, published, runnableOf } from './handler-deps.ts'
+import { shouldPack } from './pack-bulk.ts'
+import { purgedResult } from './purged-lanes.ts'
 import { type LaneContext, readArrival } from './read-arrival.ts'
 import { rejectDelivery } from './reject-delivery.ts'
-import { runClaim } from './run-claim.ts'
-import type { SoloGate } from './solo-gate.ts'
+import { type RunOutcome, runRequest } from './run-request.ts'
+import { parkClaim, type Wait, waitOf } from './wait-for-room.ts'
 
-export interface HandlerDeps {
-  ledger: Ledger
-  outbox: Outbox
-  execution: Execution
-  /** Puts a parked row's message on its lane again at that time (epoch ms). */
-  carryLater: (row: Claim['row'], atMs: number) => Promise<void>
-  gate: SoloGate
-  /** False while this machine's clock cannot be trusted to expire requests. */
-  clockTrusted: () => boolean
-  clock: Clock
-  logger: Logger
-  metrics: Metrics
-}
-
-/** A wait for capacity that is not worth two writes and a message. */
+/** Waits for capacity that are together not worth two writes and a place in the index, while nobody else waits. */
 const shortWaitMs = 300
 
 /**
  * One message of a lane, from decoding to settlement. From the claim on the ledger owns the request: the message is
- * completed whatever comes of it, because a row that stands still is sent again by a sweeper.
+ * completed whatever comes of it, because a row that stands still is seen to by a sweeper.
  */
 export const handleRequest =
   (deps: HandlerDeps, context: LaneContext) =>
   async (delivery: Delivery, signal: AbortSignal): Promise<Settlement> => {
-    const { ledger } = deps
+    const { ledger, parking } = deps
     let claim: Claim
     try {
-      const claimed = await ledger.claim(readArrival(delivery, context))
+      // While the index is away, or does not know its rows, a message is as good a turn as any.
+      const leaveWaiting = parking.view.known
+      const claimed = await ledger.claim({ ...readArrival(delivery, context), leaveWaiting })
       if (claimed.kind === 'finished') return await published(deps, claimed.row)
       if (claimed.kind === 'owned') return complete()
+      if (claimed.kind === 'waiting') return await parking.restore(parkedRow(claimed.row)).then(complete)
       claim = claimed.claim
     } catch (thrown) {
       const error = toAppError(thrown)
@@ -49,19 +41,8 @@ export const handleRequest =
 
     const logger = deps.logger.child({ requestId: claim.row.id, tenant: claim.row.tenant })
     try {
-      const stop = stopSignal(signal, claim.signal)
-      let outcome = await runClaim(deps, claim, stop)
-      while (outcome.kind === 'later' && outcome.afterMs <= shortWaitMs) {
-        await sleep(outcome.afterMs, { signal: stop, clock: deps.clock })
-        outcome = await runClaim(deps, claim, stop)
-      }
-      if (outcome.kind === 'later') {
-        const notBefore = deps.clock.now() + outcome.afterMs
-        const row = await ledger.park(claim, notBefore)
-        logger.info({ afterMs: Math.round(outcome.afterMs) }, 'waiting for capacity')
-        await deps.carryLater(row, notBefore)
-        return complete()
-      }
+      const outcome = await runOrWait(deps, context, claim, stopSignal(signal, claim.signal))
+      if (outcome === 'set aside') return complete()
       const row = await ledger.finish(claim, outcome.finish)
       logger.info(outcome.log, `request ${row.status}`)
       const settlement = await published(deps, row)
@@ -73,14 +54,56 @@ export const handleRequest =
     }
   }
 
-/** Publishes a stored result and completes; when the topic is away the sweeper publishes, and nothing is held up. */
-async function published({ outbox, logger }: HandlerDeps, row: Claim['row']): Promise<Settlement> {
-  try {
-    await outbox.publish(row)
-  } catch (err) {
-    logger.warn({ err, requestId: row.id, tenant: row.tenant }, 'the result is stored; its event will be sent later')
+/**
+ * Runs the request, or sets it aside: for the index when there is no room, when others wait before it or when its lane is
+ * paused, and for the Batch API when it has the time.
+ */
+async function runOrWait(
+  deps: HandlerDeps,
+  { name, lane, config }: LaneContext,
+  claim: Claim,
+  stop: AbortSignal,
+): Promise<Extract<RunOutcome, { kind: 'finish' }> | 'set aside'> {
+  const { parking, purged } = deps
+  const { row } = claim
+  if (purged.includes(row)) {
+    purged.ended(row)
+    return { kind: 'finish', finish: purgedResult, log: { code: 'cancelled' } }
   }
-  return complete()
+  const classify = async () => deps.classify(row, await claim.body())
+  const park = async (wait: Wait) => {
+    await parkClaim(deps, claim, await classify(), wait)
+    deps.logger.info({ requestId: row.id, tenant: row.tenant, ...wait }, 'waiting for capacity')
+    deps.wakeDispatcher(wait.roomInMs ?? wait.aloneForMs ?? 0)
+    return 'set aside' as const
+  }
+  if (parking.view.lane(name).paused) return park({})
+  const priority = row.line.sluice?.priority ?? lane.priority
+  if (priority === 'bulk') {
+    const { model, stream } = await claim.body()
+    const bulk = { ...row.line, sluice: { ...row.line.sluice, priority } }
+    if (shouldPack(bulk, { model, stream }, config, deps.clock.now())) {
+      await deps.ledger.pack(claim)
+      return 'set aside'
+    }
+  }
+  // Whoever comes now goes behind those that wait for the same deployments, in its own lane and in those before it.
+  if (parking.view.anyWaiting(name) && parking.view.anyAhead(name, (await classify()).class)) return park({})
+
+  const runnable = runnableOf(deps.ledger, claim, lane.priority)
+  let outcome = await runRequest(deps, runnable, stop)
+  let sleptMs = 0
+  while (outcome.kind === 'later' && sleptMs + outcome.afterMs <= shortWaitMs && !parking.view.anyWaiting(name)) {
+    sleptMs += outcome.afterMs
+    await sleep(outcome.afterMs, { signal: stop, clock: deps.clock })
+    outcome = await runRequest(deps, runnable, stop)
+  }
+  if (outcome.kind === 'later') {
+    return park(waitOf(outcome))
+  }
+  // What runs past those that wait counts as its tenant's part all the same.
+  if (parking.view.anyRows) parking.charge(name, row.tenant, (await classify()).tokens)
+  return outcome
 }
 
 async function afterFailure(deps: HandlerDeps, claim: Claim, error: AppError, logger: Logger): Promise<Settlement> {

@@ -1,16 +1,22 @@
-import { createAdmission } from '@sluice/admission'
-import { createExecution } from '@sluice/execution'
-import { createLedger, createOutbox, createSweeper, type Row, rowMessage } from '@sluice/ledger'
-import { connectServiceBus, createSender, receiveLoop } from '@sluice/messaging'
+import { createAdmission, createBudgets } from '@sluice/admission'
+import { createAnswerCache } from '@sluice/cache'
+import { createEmbedText, createExecution, createRegionAffinity, type Execution } from '@sluice/execution'
+import { createLedger, createOutbox, createSweeper } from '@sluice/ledger'
+import { connectServiceBus, createSender } from '@sluice/messaging'
 import { createModels } from '@sluice/models'
-import { SlotPool } from '@sluice/resilience'
+import { createLaneStates, createParking } from '@sluice/parking'
+import { createProgress } from '@sluice/progress'
 import * as routing from '@sluice/routing'
 import { drainAll, loadPlatformConfig, runService } from '@sluice/service-kit'
 import { connectBlobs, connectCosmos, connectRedis, storageAccount } from '@sluice/storage'
+import { createClassify } from './classify.ts'
 import { watchClockSkew } from './clock-skew.ts'
 import { configSchema } from './config.ts'
 import { watchDeadLetters } from './dead-letters.ts'
-import { handleRequest } from './handle-request.ts'
+import { watchEvictions } from './eviction-watcher.ts'
+import { openLanes } from './open-lanes.ts'
+import { createProgressReport } from './report-progress.ts'
+import { createIsHeldBack, createReviveRow } from './revive-row.ts'
 import { SoloGate } from './solo-gate.ts'
 
 await runService({
@@ -25,10 +31,11 @@ await runService({
     })
     const blobs = connectBlobs({ ...storageAccount(config), container: config.BLOB_CONTAINER })
     const redis = connectRedis(config.REDIS_URL, { logger })
-    const serviceBus = connectServiceBus(
-      { connectionString: config.SERVICE_BUS_CONNECTION_STRING, namespace: config.SERVICE_BUS_NAMESPACE },
-      { logger },
-    )
+    const connection = {
+      connectionString: config.SERVICE_BUS_CONNECTION_STRING,
+      namespace: config.SERVICE_BUS_NAMESPACE,
+    }
+    const serviceBus = connectServiceBus(connection, { logger })
 
     const ledger = createLedger({
       cosmos,
@@ -41,52 +48,69 @@ await runService({
       leaseMs: config.LEASE_MS,
     })
     const results = createSender(serviceBus, 'results')
-    const outbox = createOutbox({ topic: results, ledger })
-    const lanes = new Map(Object.keys(platform.lanes).map((name) => [name, createSender(serviceBus, name)]))
-    const resend = async (row: Row) => {
-      await lanes.get(row.lane)?.send(rowMessage(row))
-    }
-    const carryLater = async (row: Row, atMs: number) => {
-      await lanes.get(row.lane)?.schedule(rowMessage(row), new Date(atMs))
-    }
+    const progress = createProgress({ redis, clock, logger, metrics })
+    const report = createProgressReport(progress)
+    const outbox = report.outbox(createOutbox({ topic: results, ledger }))
+    const senders = new Map(Object.keys(platform.lanes).map((name) => [name, createSender(serviceBus, name)]))
 
     const models = createModels({ deployments: platform.deployments, clock })
-    const admission = createAdmission({ redis: redis.client, clock, logger, share: 1 / config.WORKERS })
-    const execution = createExecution({ config: platform, routing, admission, models, logger, metrics, clock })
+    const { breaker } = platform.routing
+    const share = 1 / config.WORKERS
+    const admission = createAdmission({ redis: redis.client, clock, logger, metrics, share, breaker })
+    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger, share })
+    const { embedding_model: model } = platform.cache
+    const embed = model === undefined ? undefined : createEmbedText({ execution: () => execution, model })
+    const cache = createAnswerCache({ cosmos, config: platform.cache, embed, clock, logger, metrics })
+    const execution: Execution = createExecution({
+      config: platform,
+      routing,
+      admission,
+      models,
+      budgets,
+      cache,
+      affinity: createRegionAffinity({ redis: redis.client, clock }),
+      logger,
+      metrics,
+      clock,
+    })
+    const evictions = watchEvictions({ deployments: platform.deployments, admission, clock, logger })
     const skew = watchClockSkew({ redis: redis.client, clock, logger })
     await skew.look()
 
-    const gate = new SoloGate()
-    const handlerDeps = {
-      ledger,
-      outbox,
-      execution,
-      carryLater,
-      gate,
-      clockTrusted: skew.trusted,
-      clock,
-      logger,
-      metrics,
-    }
-    const loops = Object.entries(platform.lanes).filter(([, lane]) => !lane.sessions).map(([name, lane]) =>
-      receiveLoop({
-        serviceBus,
-        queue: name,
-        pool: new SlotPool(Math.max(1, Math.round(platform.slots * lane.share))),
-        handle: handleRequest(handlerDeps, { name, lane, config: platform }),
-        handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
+    const parking = createParking({ redis: redis.client, config: platform, clock, metrics })
+    const classify = createClassify(platform)
+    const lanes = openLanes(
+      {
+        ledger,
+        outbox,
+        execution,
+        parking,
+        classify,
+        gate: new SoloGate(),
+        progress: report,
+        clockTrusted: skew.trusted,
+        clock,
         logger,
         metrics,
-        clock,
-      }),
+      },
+      {
+        platform,
+        serviceBus,
+        connection,
+        redis: redis.client,
+        states: createLaneStates({ cosmos, clock }),
+        handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
+      },
     )
+    const hasSessions = (lane: string) => platform.lanes[lane]?.sessions === true
     const sweeper = createSweeper({
       ledger,
       clock,
       logger,
       intervalMs: config.SWEEP_INTERVAL_MS,
       leaseMs: config.LEASE_MS,
-      resend,
+      resend: createReviveRow({ ledger, parking, classify, senders, hasSessions, clock, logger }),
+      isHeldBack: createIsHeldBack((lane) => lanes.isClosed(lane), hasSessions),
       publish: (row) => outbox.publish(row),
       clockTrusted: skew.trusted,
     })
@@ -101,30 +125,35 @@ await runService({
       intervalMs: config.DEAD_LETTER_SWEEP_MS,
     })
 
-    for (const loop of loops) loop.start()
+    lanes.start()
     sweeper.start()
     deadLetters.start()
+    evictions.start()
     return {
       checks: {
         cosmos: () => cosmos.ping(),
         redis: () => redis.ping(),
-        'service-bus': async () => void (await Promise.all(loops.map((loop) => loop.check()))),
+        'service-bus': () => lanes.check(),
       },
       stop: () =>
         drainAll(
           [
-            ['lanes', async () => void (await Promise.all(loops.map((loop) => loop.drain(20_000))))],
+            ['lanes', () => lanes.drain(20_000)],
             ['sweeper', () => sweeper.stop()],
             ['dead letters', () => deadLetters.stop()],
             ['clock', async () => skew.stop()],
             ['ledger', () => ledger.close()],
             [
               'senders',
-              async () => void (await Promise.all([results, ...lanes.values()].map((sender) => sender.close()))),
+              async () => void (await Promise.all([results, ...senders.values()].map((sender) => sender.close()))),
             ],
             ['service bus', () => serviceBus.close()],
+            ['evictions', async () => evictions.stop()],
+            ['cache', () => cache.close()],
             ['models', () => models.close()],
+            ['budgets', () => budgets.close()],
             ['admission', async () => admission.close()],
+            ['progress', async () => progress.close()],
             ['redis', () => redis.close()],
             ['cosmos', () => cosmos.close()],
           ],

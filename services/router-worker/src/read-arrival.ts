@@ -9,6 +9,7 @@ import {
 import { AppError } from '@sluice/errors'
 import { type ClaimInput, deliveryKey } from '@sluice/ledger'
 import type { Delivery } from '@sluice/messaging'
+import { checkBlobName } from '@sluice/storage'
 
 /** One lane as a worker sees it. */
 export interface LaneContext {
@@ -26,10 +27,7 @@ export function readArrival(delivery: Delivery, context: LaneContext): ClaimInpu
   const tenant = tenantOnLane(context.name, context.lane, line.sluice?.tenant ?? textProperty(delivery, 'tenant'))
   checkDeliverTargets(context.config, tenant, line.sluice?.deliver)
   checkReplyTo(delivery, tenant, context)
-  const { body_ref } = line
-  if (body_ref !== undefined && !body_ref.blob.startsWith(`${tenant}/`)) {
-    throw new AppError('body_ref_not_found', `body_ref.blob: must lie under ${tenant}/`, { param: 'body_ref.blob' })
-  }
+  if (line.body_ref !== undefined) checkBlobName(tenant, line.body_ref.blob)
   return {
     tenant,
     key: deliveryKey(delivery),
@@ -38,6 +36,7 @@ export function readArrival(delivery: Delivery, context: LaneContext): ClaimInpu
     via: 'service-bus',
     replyTo: delivery.replyTo,
     replyToSessionId: delivery.replyToSessionId,
+    ...(context.lane.sessions ? { sessionId: delivery.sessionId } : {}),
     traceparent: delivery.traceparent,
     enqueuedAt: delivery.enqueuedAt,
     expectExisting: delivery.properties.ledger === true && isRequestId(textProperty(delivery, 'requestId') ?? ''),

@@ -2,6 +2,8 @@ import {
   type DeliverTarget,
   deliverTargetSchema,
   checkDeliverTargets,
+  decodeLine,
+  type RequestLine,
   salvageLine,
   tenantOnLane,
 } from '@sluice/contracts'
@@ -48,6 +50,7 @@ async function answer(
       lane: context.name,
       via: 'service-bus',
       content: delivery.body,
+      sentFor: lineSentFor(delivery),
       customId: salvaged.custom_id ?? delivery.correlationId,
       deliver: readableTargets(context, tenant, salvaged.deliver),
       enqueuedAt: delivery.enqueuedAt,
@@ -62,6 +65,16 @@ async function answer(
     if (thrown instanceof AppError && thrown.code === 'idempotency_conflict') return
     logger.warn({ err: thrown }, 'a rejected message could not be answered yet')
     throw thrown
+  }
+}
+
+/** A message of ours is refused when the configuration changed after its row was accepted: then the row has to end. */
+function lineSentFor(delivery: Delivery): RequestLine | undefined {
+  if (delivery.properties.ledger !== true) return undefined
+  try {
+    return decodeLine(delivery.body)
+  } catch {
+    return undefined
   }
 }
 

@@ -1,0 +1,6 @@
+export { classOf } from './class-of.ts'
+export { createLaneStates, type LaneStates } from './lane-states.ts'
+export { noteServer } from './note-server.ts'
+export { createParking } from './parking.ts'
+export { type LaneView, type ParkedRow, type Parking, type ParkingView } from './parking-types.ts'
+export { parkedRow, rebuildIndex, unknownClass } from './rebuild.ts'
