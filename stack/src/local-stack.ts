@@ -119,6 +119,7 @@ function serviceEnvironment(
     ...emulators.connections,
     SLUICE_CONFIG: platformFile,
     SLUICE_WEBHOOK_SECRET: secrets.webhookSecret,
+    WEBHOOK_SECRETS_KEY: secrets.webhookSecretsKey,
     // The twin's key is the stack's own; a real endpoint's key is already in the generated configuration.
     AZURE_OPENAI_API_KEY: secrets.apiKey,
     PROXY_API_KEY: process.env.PROXY_API_KEY ?? secrets.apiKey,

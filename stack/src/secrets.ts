@@ -6,6 +6,8 @@ export interface StackSecrets {
   apiKey: string
   webhookSecret: string
   signalrKey: string
+  /** Seals the secrets of webhook endpoints. */
+  webhookSecretsKey: string
 }
 
 /**
@@ -14,11 +16,14 @@ export interface StackSecrets {
  */
 export function stackSecrets(dir: string): StackSecrets {
   const file = join(dir, 'secrets.json')
-  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as StackSecrets
+  const kept = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Partial<StackSecrets>) : {}
   const secrets: StackSecrets = {
     apiKey: `slk_${randomBytes(24).toString('base64url')}`,
     webhookSecret: `whsec_${randomBytes(32).toString('base64')}`,
     signalrKey: randomBytes(32).toString('base64'),
+    webhookSecretsKey: randomBytes(32).toString('base64'),
+    // A key that came with a later version is added to those that are there.
+    ...kept,
   }
   writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 })
   return secrets

@@ -35,3 +35,25 @@ test('the pipeline bench writes its figures', () => {
     rmSync(dir, { recursive: true, force: true })
   }
 })
+
+test('the routing bench writes its figures', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-bench-test-'))
+  const file = join(dir, 'routing.json')
+  try {
+    const args = ['run', 'bench', '--', 'routing', '--short', '--json', file]
+    const run = spawnSync('npm', args, { cwd: root, encoding: 'utf8', timeout: 60_000 })
+    expect(run.status, run.stderr).toBe(0)
+    const figures = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+    const number = expect.any(Number) as number
+    const policy = { cost_usd: number, quality: number }
+    expect(figures).toMatchObject({
+      scores_per_s: number,
+      score_p99_ms: number,
+      dev: { macro_apgr_cv: number, pooled_apgr_cv: number, ece: number },
+      cascade_gsm8k_calls_at_95: number,
+      twin: { always_large: policy, router: policy, cascade: policy },
+    })
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})

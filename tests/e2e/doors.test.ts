@@ -139,8 +139,10 @@ test.each([
 
 const form = (...parts: [name: string, value: string | Blob][]) => {
   const data = new FormData()
-  for (const [name, value] of parts)
-    typeof value === 'string' ? data.append(name, value) : data.append(name, value, 'f.jsonl')
+  for (const [name, value] of parts) {
+    if (typeof value === 'string') data.append(name, value)
+    else data.append(name, value, 'f.jsonl')
+  }
   return data
 }
 const post = (body: RequestInit['body'], headers: Record<string, string> = {}) =>
@@ -238,4 +240,40 @@ test.each([
   } finally {
     socket.close()
   }
+})
+
+test('a queued stream tells what its worker does, chunk by chunk, and ends with the whole answer', async () => {
+  const body = {
+    model: 'small',
+    stream: true,
+    messages: [{ role: 'user', content: 'Say it. [answer=abc]' }],
+    max_tokens: 50,
+  }
+  const line = { custom_id: 'told', method: 'POST', url: '/v1/chat/completions', body }
+  const made = await stack.api('/v1/requests', { method: 'POST', body: JSON.stringify(line) })
+  const { id } = (await made.json()) as { id: string }
+  const text = await (await stack.api(`/v1/requests/${id}/events`)).text()
+  const events = [...text.matchAll(/^event: (\w+)\ndata: (.*)$/gm)].map(([, name, data]) => ({
+    name,
+    data: JSON.parse(data ?? '') as { chunk?: { choices?: { delta: { content?: string } }[] }; result?: unknown },
+  }))
+  const names = events.map(({ name }) => name)
+  expect(names.slice(0, 3)).toEqual(['queued', 'started', 'delta'])
+  expect(names.at(-1)).toBe('finished')
+  const streamed = events.map(({ data }) => data.chunk?.choices?.[0]?.delta.content ?? '').join('')
+  expect(streamed).not.toBe('')
+  expect(events.at(-1)?.data.result).toMatchObject({
+    response: { status_code: 200, body: { choices: [{ message: { content: streamed } }] } },
+  })
+})
+
+test('an SDK that prefers to be queued gets its answer all the same, when it is there in time', async () => {
+  const body = { model: 'small', messages: [{ role: 'user' as const, content: 'hi' }] }
+  const { data, response } = await at('/v1')()
+    .chat.completions.create(body, { headers: { prefer: 'respond-async, wait=30' } })
+    .withResponse()
+  expect(data.choices[0]?.message.content).toEqual(expect.any(String))
+  expect(response.headers.get('preference-applied')).toBe('wait=30')
+  const stored = await stack.api(`/v1/requests/${response.headers.get('x-sluice-request-id')}`)
+  expect(await stored.json()).toMatchObject({ status: 'succeeded', result: { response: { body: { id: data.id } } } })
 })

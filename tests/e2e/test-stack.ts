@@ -22,6 +22,8 @@ export async function startTestStack(
     durable?: boolean
     /** Of every queue and subscription, as ISO 8601: what a killed receiver held comes again after that long. */
     lockDuration?: string
+    /** The platform configuration as YAML, instead of config/sluice.yaml. */
+    config?: string
   } = {},
 ): Promise<TestStack> {
   const localDir = mkdtempSync(join(tmpdir(), 'sluice-test-'))
@@ -31,6 +33,7 @@ export async function startTestStack(
     dataDir: options.durable === true ? join(localDir, 'data') : undefined,
     port: 0,
     ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.config === undefined ? {} : { configFile: writtenTo(localDir, 'sluice.yaml', options.config) }),
     ...(options.lockDuration === undefined ? {} : { serviceBusConfig: withLocks(localDir, options.lockDuration) }),
     report: (event) => logs.push(`${event.name} ${event.kind === 'line' ? event.line : event.note}`),
   }).catch((error: unknown) => {
@@ -59,9 +62,14 @@ export async function startTestStack(
 }
 
 function withLocks(dir: string, lockDuration: string): string {
-  const file = join(dir, 'service-bus.json')
   const entities = readFileSync('config/service-bus.json', 'utf8')
-  writeFileSync(file, entities.replaceAll(/"LockDuration": "[^"]+"/g, `"LockDuration": "${lockDuration}"`))
+  const locked = entities.replaceAll(/"LockDuration": "[^"]+"/g, `"LockDuration": "${lockDuration}"`)
+  return writtenTo(dir, 'service-bus.json', locked)
+}
+
+function writtenTo(dir: string, name: string, text: string): string {
+  const file = join(dir, name)
+  writeFileSync(file, text)
   return file
 }
 

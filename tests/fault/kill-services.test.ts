@@ -1,5 +1,7 @@
 import { ServiceBusClient } from '@azure/service-bus'
+import type { BatchObject } from '@sluice/contracts'
 import { connectCosmos } from '@sluice/storage'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chatLine, eventually, startInbox, startTestStack, type TestStack } from '../e2e/test-stack.ts'
 
@@ -131,4 +133,43 @@ test('ingest is killed while clients submit and ask again with the same key', as
   }
   expect(new Set(ids).size).toBe(count)
   await expectAllAnswered('ingest')
+})
+
+test('the batch worker is killed while a region works on a file, and Redis forgets its timers', async () => {
+  const file = Array.from({ length: 40 }, (_, n) =>
+    chatLine(`batch-${n}`, `What is ${n} times 3?`, {}, { model: 'gpt-4.1-mini' }),
+  )
+  const form = new FormData()
+  form.set('purpose', 'batch')
+  form.set('file', new Blob([file.map((line) => JSON.stringify(line)).join('\n')]), 'lines.jsonl')
+  const authorization = `Bearer ${stack.env.SLUICE_API_KEY}`
+  const upload = await fetch(`${stack.env.INGEST_URL}/v1/files`, {
+    method: 'POST',
+    body: form,
+    headers: { authorization },
+  })
+  const { id: input_file_id } = (await upload.json()) as { id: string }
+  const created = await stack.api('/v1/batches', {
+    method: 'POST',
+    body: JSON.stringify({ input_file_id, endpoint: '/v1/chat/completions', completion_window: '24h' }),
+  })
+  const { id } = (await created.json()) as { id: string }
+  const batch = async () => (await (await stack.api(`/v1/batches/${id}`)).json()) as BatchObject
+  await eventually(async () => ((await batch()).status === 'validating' ? undefined : true), 'the batch to be planned')
+  stack.processes.get('batch-worker')?.kill()
+  const redis = new Redis(stack.env.REDIS_URL ?? '')
+  await redis.flushall()
+  redis.disconnect()
+  const done = await eventually(
+    async () => ((await batch()).status === 'completed' ? batch() : undefined),
+    'the batch to end',
+    120_000,
+  )
+  expect(done.request_counts).toEqual({ total: 40, completed: 40, failed: 0 })
+  const output = await (await stack.api(`/v1/files/${done.output_file_id}/content`)).text()
+  const ids = output
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { custom_id: string }).custom_id)
+  expect(ids).toEqual(file.map(({ custom_id }) => custom_id))
 })

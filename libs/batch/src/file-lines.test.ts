@@ -33,8 +33,12 @@ test('a line over the limit is cut, marked, and the next one is whole', async ()
   ])
 })
 
-test('an empty file is an error', async () => {
-  await expect(read('')).rejects.toMatchObject({ code: 'invalid_line', param: 'input.blob' })
+test('a last line without a break is marked, because it may be half of one', async () => {
+  expect((await read('a\nb')).map(({ ended }) => ended)).toEqual([true, false])
+})
+
+test('an empty file has no lines', async () => {
+  expect(await read('')).toEqual([])
 })
 
 test('the size of the chunks makes no difference', async () => {

@@ -1,11 +1,11 @@
-import { AppError } from '@sluice/errors'
-
 /** One line of a JSONL file: its number from 1, and its bytes without the line break. */
 export interface FileLine {
   number: number
   bytes: Buffer
   /** Larger than `maxLineBytes`: the bytes are the line's beginning only. */
   tooLong: boolean
+  /** False for a last line without a line break, which may be half of one. */
+  ended: boolean
 }
 
 const lineFeed = 0x0a
@@ -29,12 +29,12 @@ export async function* fileLines(file: AsyncIterable<Uint8Array>, maxLineBytes: 
     if (fitting.length > 0) parts.push(fitting)
     kept += fitting.length
   }
-  const finish = (): FileLine | undefined => {
+  const finish = (ended: boolean): FileLine | undefined => {
     number++
     let bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
     if (number === 1 && bytes.subarray(0, 3).equals(byteOrderMark)) bytes = bytes.subarray(3)
     if (bytes.at(-1) === carriageReturn) bytes = bytes.subarray(0, -1)
-    const line = { number, bytes, tooLong }
+    const line = { number, bytes, tooLong, ended }
     parts = []
     kept = 0
     tooLong = false
@@ -46,14 +46,13 @@ export async function* fileLines(file: AsyncIterable<Uint8Array>, maxLineBytes: 
     for (let at = rest.indexOf(lineFeed); at >= 0; at = rest.indexOf(lineFeed)) {
       take(rest.subarray(0, at))
       rest = rest.subarray(at + 1)
-      const line = finish()
+      const line = finish(true)
       if (line !== undefined) yield line
     }
     take(rest)
   }
   if (kept > 0 || tooLong) {
-    const line = finish()
+    const line = finish(false)
     if (line !== undefined) yield line
   }
-  if (number === 0) throw new AppError('invalid_line', 'input.blob: the file is empty', { param: 'input.blob' })
 }
