@@ -1,4 +1,4 @@
-export { type AnswerCache, type CacheHit, type CacheMode, createAnswerCache } from './answer-cache.ts'
+export { type AnswerCache, type CacheMode, createAnswerCache } from './answer-cache.ts'
 export type { CacheAsk } from './cache-key.ts'
 export type { CachedAnswer } from './cached-answer.ts'
 export { replayStream } from './replay-stream.ts'

@@ -54,4 +54,3 @@ export const batchConfigSchema = z.strictObject({
     })
     .prefault({}),
 })
-export type BatchConfig = z.infer<typeof batchConfigSchema>

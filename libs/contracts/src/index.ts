@@ -7,7 +7,6 @@ export {
   type KeyScope,
   newApiKey,
 } from './api-key.ts'
-export { type BatchConfig } from './batch-config.ts'
 export { type BatchEvent, batchEventSchema, type BatchObject, batchObjectSchema } from './batch-event.ts'
 export { type BatchSubmission, batchSubmissionSchema } from './batch-submission.ts'
 export { isTerminal, resultEvent, type ResultEvent } from './cloud-event.ts'

@@ -44,6 +44,15 @@ test('variables and their defaults are substituted', () => {
   expect(load(text, { KEY: 'k', BASE: 'https://a' }).config?.deployments[0]?.endpoint).toBe('https://a/openai/v1')
 })
 
+test("nothing is found under the names of JavaScript's own", () => {
+  const config = load(endpoint('https://a')).config
+  for (const name of ['constructor', 'toString', 'hasOwnProperty']) {
+    expect([config?.tenants, config?.lanes, config?.prices, config?.routing.aliases].map((one) => one?.[name])).toEqual(
+      Array.from({ length: 4 }),
+    )
+  }
+})
+
 test("a variable's value cannot change the file's structure", () => {
   const hostile = 'x", api_key: "stolen" }\n- {'
   expect(load(endpoint('${BASE}'), { BASE: hostile }).config?.deployments).toMatchObject([

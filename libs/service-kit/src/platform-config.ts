@@ -15,9 +15,19 @@ export function loadPlatformConfig(path: string, env: Env): PlatformConfig {
   const substituted = substitute(readYaml(path), env, complain)
   if (problems.length > 0) throw new ConfigError(problems)
   const parsed = platformConfigSchema.safeParse(substituted)
-  if (parsed.success) return parsed.data
+  if (parsed.success) return withPlainRecords(parsed.data)
   for (const issue of parsed.error.issues) complain(paramOf(issue.path), issue.message)
   throw new ConfigError(problems)
+}
+
+/**
+ * Tenants, lanes and models are looked up by names that callers choose: without a prototype nobody is found under
+ * `constructor`.
+ */
+function withPlainRecords(config: PlatformConfig): PlatformConfig {
+  const { tenants, lanes, prices, routing } = config
+  for (const record of [tenants, lanes, prices, routing.aliases]) Object.setPrototypeOf(record, null)
+  return config
 }
 
 function readYaml(path: string): unknown {

@@ -1,1 +1,1 @@
-export { connectSignalR, signalrUser, type SignalRService } from './signalr-service.ts'
+export { type Audience, connectSignalR, type SignalRService, signalrUser } from './signalr-service.ts'

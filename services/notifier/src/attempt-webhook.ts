@@ -1,86 +1,97 @@
-import { toAppError } from '@sluice/errors'
-import type { Deliveries, DeliveryRow } from '@sluice/ledger'
+import { type AppError, toAppError } from '@sluice/errors'
+import type { DeliveryAttempt, Next } from '@sluice/ledger'
+import type { EventEnvelope } from '@sluice/contracts'
 import type { Clock } from '@sluice/resilience'
 import type { Blobs } from '@sluice/storage'
 import type { Logger } from '@sluice/telemetry'
 import type { DeliveryMetrics } from './delivery-metrics.ts'
+import type { EndpointHealth } from './endpoint-health.ts'
 import { presentable } from './large-results.ts'
-import { type AttemptVerdict, judgeAttempt } from './webhook-attempts.ts'
+import { judgeAttempt } from './webhook-attempts.ts'
+import type { WebhookCall } from './webhook-calls.ts'
 import type { WebhookAnswer, WebhookSender } from './webhook-sender.ts'
-import type { WebhookJob, WebhookTimer } from './webhook-timer.ts'
 
 export interface AttemptDeps {
-  deliveries: Deliveries
   sender: WebhookSender
-  timer: WebhookTimer
+  health: EndpointHealth
   blobs: Blobs
   scheduleMs: readonly number[]
   clock: Clock
   logger: Logger
   metrics: DeliveryMetrics
+  /** Aborts calls in flight when the service stops. */
   signal: AbortSignal
 }
 
+/** What one attempt came to, ready to be recorded. */
+export interface Attempted {
+  attempt: DeliveryAttempt
+  next: Next
+}
+
 /**
- * One attempt: the row says whether it is still due, the receiver is called, the row records what came of it and when
- * the next attempt is due, and only then the timer for that is set.
+ * Makes one attempt: calls the receiver, judges what it answered, and notes what that says about the endpoint.
+ * @returns undefined when a shutdown cut it short: nothing was learned, and the delivery stays due
  */
+export type AttemptWebhook = (
+  delivery: { tenant: string; event: EventEnvelope },
+  call: WebhookCall,
+  number: number,
+) => Promise<Attempted | undefined>
+
 export const attemptWebhook =
-  (deps: AttemptDeps) =>
-  async (job: WebhookJob): Promise<void> => {
-    const row = await deps.deliveries.get(job.tenant, job.requestId, job.id)
-    // Somebody else made this attempt (a stalled job, a sweeper's second timer): the row is ahead of the timer.
-    if (row === undefined || row.status !== 'pending' || row.attempts.length + 1 !== job.attempt) return
-    if (row.target.type !== 'webhook') return
+  (deps: AttemptDeps): AttemptWebhook =>
+  async ({ tenant, event }, call, number) => {
     const startedAt = deps.clock.now()
-    const outcome = await post(deps, row, row.target.url)
-    // A shutdown cut the call short: nothing was learned, and the row stays due.
-    if (deps.signal.aborted && 'error' in outcome) return
+    const outcome = await post(deps, tenant, event, call)
+    if (deps.signal.aborted && 'error' in outcome) return undefined
     const ms = deps.clock.now() - startedAt
-    const verdict = judgeAttempt(outcome, job.attempt, deps.scheduleMs, Math.random())
-    const recorded = await deps.deliveries.record(
-      row,
-      {
+    const verdict = judgeAttempt(outcome, number, deps.scheduleMs, Math.random())
+    const gone = 'answer' in outcome && outcome.answer.status === 410
+    if (call.endpoint !== undefined) await deps.health.note(call.endpoint, verdict.kind === 'delivered', gone)
+
+    const facts = { sink: 'webhook', event: event.id, tenant, attempt: number, ms }
+    deps.metrics.attempts.inc({ sink: 'webhook', outcome: verdict.kind })
+    if (verdict.kind === 'delivered') {
+      deps.metrics.latency.observe({ sink: 'webhook' }, (deps.clock.now() - Date.parse(event.time)) / 1000)
+      deps.logger.info(facts, 'delivered')
+    } else if (verdict.kind === 'again') {
+      deps.logger.warn({ ...facts, afterMs: Math.round(verdict.afterMs) }, 'will be tried again')
+    } else deps.logger.warn({ ...facts, why: verdict.why }, 'not delivered')
+
+    return {
+      attempt: {
         at: new Date(startedAt).toISOString(),
         ms,
-        status: 'answer' in outcome ? outcome.answer.status : 0,
-        ...('answer' in outcome ? { excerpt: outcome.answer.excerpt } : { error: toAppError(outcome.error).message }),
+        ...('answer' in outcome
+          ? { status: outcome.answer.status, excerpt: outcome.answer.excerpt }
+          : { status: 0, error: outcome.error.message }),
       },
-      verdict.kind === 'again' ? { atMs: deps.clock.now() + verdict.afterMs } : verdict.kind,
-    )
-    tell(deps, row, verdict, ms)
-    if (recorded !== undefined && verdict.kind === 'again') await deps.timer.set(recorded, verdict.afterMs)
+      next: nextOf(verdict, deps.clock.now()),
+    }
   }
 
 async function post(
   deps: AttemptDeps,
-  row: DeliveryRow,
-  url: string,
-): Promise<{ answer: WebhookAnswer } | { error: unknown }> {
+  tenant: string,
+  event: EventEnvelope,
+  call: WebhookCall,
+): Promise<{ answer: WebhookAnswer } | { error: AppError }> {
   try {
-    const event = await presentable(row.event, deps.blobs, deps.signal)
-    return { answer: await deps.sender.post(row.tenant, url, event, deps.signal) }
+    const shown = await presentable(tenant, event, deps.blobs, deps.signal)
+    return { answer: await deps.sender.post(tenant, call, shown, deps.signal) }
   } catch (error) {
-    return { error }
+    return { error: toAppError(error, 'delivery_failed') }
   }
 }
 
-function tell(deps: AttemptDeps, row: DeliveryRow, verdict: AttemptVerdict, ms: number): void {
-  const log = deps.logger.child({ requestId: row.requestId, tenant: row.tenant })
-  deps.metrics.attempts.inc({ sink: 'webhook', outcome: verdict.kind })
+function nextOf(verdict: ReturnType<typeof judgeAttempt>, nowMs: number): Next {
   switch (verdict.kind) {
     case 'delivered':
-      deps.metrics.latency.observe({ sink: 'webhook' }, (deps.clock.now() - Date.parse(row.event.time)) / 1000)
-      log.info({ sink: 'webhook', attempt: row.attempts.length + 1, ms }, 'delivered')
-      return
-    case 'again':
-      log.warn(
-        { sink: 'webhook', attempt: row.attempts.length + 1, afterMs: Math.round(verdict.afterMs) },
-        'will be tried again',
-      )
-      return
+      return verdict
     case 'failed':
-      log.error({ sink: 'webhook', why: verdict.why }, 'not delivered')
-      return
+      return { kind: 'failed', reason: verdict.why }
+    case 'again':
+      return { kind: 'again', atMs: nowMs + verdict.afterMs }
   }
 }

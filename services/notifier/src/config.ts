@@ -1,6 +1,8 @@
 import { commonEnv, oneOf } from '@sluice/service-kit'
 import { z } from 'zod'
 
+const count = (least: number, fallback: number) => z.coerce.number().int().min(least).default(fallback)
+
 /** The environment of a notifier. */
 export const configSchema = z
   .object({
@@ -9,18 +11,33 @@ export const configSchema = z
     EVENT_HUBS_CONNECTION_STRING: z.string().min(1).optional(),
     EVENT_HUBS_NAMESPACE: z.string().min(1).optional(),
     EVENT_HUB_NAME: z.string().min(1).default('results'),
-    /** Webhook calls in flight in one notifier. */
-    WEBHOOK_CONCURRENCY: z.coerce.number().int().positive().max(1000).default(64),
-    WEBHOOK_TIMEOUT_MS: z.coerce.number().int().positive().default(15_000),
-    /** Milliseconds before the second and each later attempt, comma separated; the last one repeats until the limit. */
+    /** Opens the secrets of registered endpoints; the same as ingest's. */
+    WEBHOOK_SECRETS_KEY: z.string().optional(),
+    /** Webhook calls in flight in one notifier that have not taken long yet. */
+    WEBHOOK_CONCURRENCY: count(1, 256),
+    /** Webhook calls in flight that take long, and after how many milliseconds they do. */
+    WEBHOOK_SLOW_CALLS: count(2, 2048),
+    WEBHOOK_SLOW_AFTER_MS: count(1, 1000),
+    /** For how long a message is held for its first attempts. */
+    WEBHOOK_HOLD_MS: count(0, 150),
+    WEBHOOK_TIMEOUT_MS: count(1, 15_000),
+    /** Milliseconds before the second and each later attempt, comma separated; after the last one a delivery fails. */
     WEBHOOK_RETRY_MS: z
       .string()
       .regex(/^\d+(,\d+)*$/)
       .default('5000,300000,1800000,7200000,18000000,36000000,36000000,86400000,86400000,86400000')
       .transform((text) => text.split(',').map(Number)),
-    SINK_SLOTS: z.coerce.number().int().positive().max(1000).default(64),
-    SWEEP_INTERVAL_MS: z.coerce.number().int().positive().default(5_000),
-    HANDLER_DEADLINE_MS: z.coerce.number().int().positive().default(60_000),
+    /** An endpoint that failed for that long is disabled. */
+    WEBHOOK_DISABLE_AFTER_MS: count(1, 5 * 24 * 3600 * 1000),
+    /** How old what is known of an endpoint may be: so long does a change take to count. */
+    ENDPOINT_STALE_MS: count(0, 5_000),
+    /** Webhooks leave through this HTTP proxy, which resolves names and keeps them out of private networks. */
+    EGRESS_PROXY_URL: z.url({ protocol: /^https?$/, error: 'expected an http(s) URL' }).optional(),
+    SINK_SLOTS: count(1, 64),
+    /** Messages of subscription `webhooks` in hand. */
+    WEBHOOK_SLOTS: count(1, 256),
+    SWEEP_INTERVAL_MS: count(1, 5_000),
+    HANDLER_DEADLINE_MS: count(1, 60_000),
   })
   .check(oneOf('SERVICE_BUS_CONNECTION_STRING', 'SERVICE_BUS_NAMESPACE'))
   .check(oneOf('AZURE_STORAGE_CONNECTION_STRING', 'AZURE_STORAGE_ACCOUNT_URL'))

@@ -1,47 +1,64 @@
-import type { Deliveries } from '@sluice/ledger'
+import { type Deliveries, overdueGraceMs } from '@sluice/ledger'
 import type { Clock } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import type { WebhookTimer } from './webhook-timer.ts'
 
-/** Overdue by this much and a timer counts as lost: Redis was flushed, or the worker that held it died. */
-const graceMs = 10_000
 const pageSize = 200
+const maxPages = 25
 
-/** Sets the timers of overdue webhooks again; a timer that is still there makes that a no-op. */
+/**
+ * Sets the timers of overdue webhooks again; a timer that is still there makes that a no-op. A sweep goes on where the
+ * last one ended, so that rows which wait in line for a dead receiver do not hide those behind them.
+ */
 export function createDeliverySweeper(deps: {
-  deliveries: Deliveries
+  deliveries: Pick<Deliveries, 'overdue'>
   timer: WebhookTimer
+  /** What else is to be done in every round. */
+  also?: () => Promise<unknown>
   clock: Clock
   logger: Logger
   intervalMs: number
+  /** {@link overdueGraceMs} unless given. */
+  graceMs?: number | undefined
 }): { start(): void; stop(): Promise<void>; sweepOnce(): Promise<number> } {
-  let stopped = false
+  const { deliveries, timer, clock, logger, graceMs = overdueGraceMs } = deps
+  const stopping = new AbortController()
   let pending: { cancel(): void } | undefined
   let sweeping: Promise<unknown> = Promise.resolve()
+  let last: Awaited<ReturnType<Deliveries['overdue']>>[number] | undefined
 
   const sweepOnce = async () => {
-    const rows = await deps.deliveries.overdue(deps.clock.now() - graceMs, pageSize)
-    for (const row of rows) await deps.timer.set(row, 0)
-    if (rows.length > 0) deps.logger.info({ count: rows.length }, 'overdue webhooks have their timers again')
-    return rows.length
+    const beforeMs = clock.now() - graceMs
+    let found = 0
+    for (let page = 0; page < maxPages && !stopping.signal.aborted; page++) {
+      const rows = await deliveries.overdue(beforeMs, pageSize, last)
+      await Promise.all(rows.map((row) => timer.set(row, 0)))
+      found += rows.length
+      last = rows.length === pageSize ? rows.at(-1) : undefined
+      if (last === undefined) break
+    }
+    if (found > 0) logger.info({ count: found }, 'overdue webhooks have their timers again')
+    return found
   }
   const round = async () => {
-    try {
-      await sweepOnce()
-    } catch (err) {
-      deps.logger.warn({ err }, 'overdue webhooks could not be looked for')
+    for (const step of [sweepOnce, deps.also ?? (() => Promise.resolve())]) {
+      try {
+        await step()
+      } catch (err) {
+        logger.warn({ err }, 'overdue webhooks could not be looked after')
+      }
     }
-    if (!stopped) schedule()
+    if (!stopping.signal.aborted) schedule()
   }
   const schedule = () => {
-    pending = deps.clock.setTimeout(() => {
+    pending = clock.setTimeout(() => {
       sweeping = round()
     }, deps.intervalMs)
   }
   return {
     start: schedule,
     async stop() {
-      stopped = true
+      stopping.abort()
       pending?.cancel()
       await sweeping
     },

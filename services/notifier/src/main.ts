@@ -1,18 +1,18 @@
-import { createDeliveries } from '@sluice/ledger'
-import { connectServiceBus, createEventHubSender, createSender, receiveLoop, type Sender } from '@sluice/messaging'
+import { createDeliveries, createEndpoints, createSecretBox } from '@sluice/ledger'
+import { connectServiceBus, createEventHubSender, createSender, type Delivery, receiveLoop } from '@sluice/messaging'
 import { SlotPool } from '@sluice/resilience'
 import { drainAll, loadPlatformConfig, runService } from '@sluice/service-kit'
 import { connectSignalR } from '@sluice/signalr'
 import { connectBlobs, connectCosmos, connectRedis, storageAccount } from '@sluice/storage'
-import { attemptWebhook } from './attempt-webhook.ts'
 import { configSchema } from './config.ts'
 import { createDeliveryMetrics } from './delivery-metrics.ts'
-import { createDeliverySweeper } from './delivery-sweeper.ts'
 import { handleDirectSink } from './handle-direct-sink.ts'
-import { handleWebhooks } from './handle-webhooks.ts'
+import { perName } from './per-name.ts'
+import { readProgress } from './read-progress.ts'
+import { createSignalRProgress } from './signalr-progress.ts'
 import { eventHubsSink, replySink, signalrSink } from './sinks.ts'
-import { createWebhookSender } from './webhook-sender.ts'
-import { createWebhookTimer, runWebhookWorker } from './webhook-timer.ts'
+import { watchBacklog } from './watch-backlog.ts'
+import { createWebhookPipeline } from './webhook-pipeline.ts'
 
 await runService({
   name: 'notifier',
@@ -30,64 +30,66 @@ await runService({
       { connectionString: config.SERVICE_BUS_CONNECTION_STRING, namespace: config.SERVICE_BUS_NAMESPACE },
       { logger },
     )
-    const signalr = connectSignalR(config.SIGNALR_CONNECTION_STRING, clock)
-    const hub = createEventHubSender({
-      connectionString: config.EVENT_HUBS_CONNECTION_STRING,
-      namespace: config.EVENT_HUBS_NAMESPACE,
-      hub: config.EVENT_HUB_NAME,
-    })
-    const replies = new Map<string, Sender>()
-    const replySender = (queue: string) => {
-      const sender = replies.get(queue) ?? createSender(serviceBus, queue)
-      replies.set(queue, sender)
-      return sender
-    }
-
-    const deliveries = createDeliveries({ cosmos, clock, logger })
-    const timer = createWebhookTimer(redis.forBullMq())
-    const sender = createWebhookSender({ config: platform, clock, timeoutMs: config.WEBHOOK_TIMEOUT_MS })
-    const delivery = createDeliveryMetrics(metrics)
-    const stopping = new AbortController()
-    const worker = runWebhookWorker(
-      redis.forBullMq(),
-      config.WEBHOOK_CONCURRENCY,
-      attemptWebhook({
-        deliveries,
-        sender,
-        timer,
-        blobs,
-        scheduleMs: config.WEBHOOK_RETRY_MS,
-        clock,
-        logger,
-        metrics: delivery,
-        signal: stopping.signal,
+    const signalr = connectSignalR(config.SIGNALR_CONNECTION_STRING, { clock })
+    const hubs = perName((hub) =>
+      createEventHubSender({
+        connectionString: config.EVENT_HUBS_CONNECTION_STRING,
+        namespace: config.EVENT_HUBS_NAMESPACE,
+        hub,
       }),
-      (err) => logger.warn({ err }, 'a webhook attempt could not be carried out; its row stays due'),
     )
-    const sweeper = createDeliverySweeper({ deliveries, timer, clock, logger, intervalMs: config.SWEEP_INTERVAL_MS })
+    const queues = perName((queue) => createSender(serviceBus, queue))
+    const topic = createSender(serviceBus, 'results')
 
-    const direct = { deliveries, blobs, clock, logger, metrics: delivery }
+    const box = createSecretBox(config.WEBHOOK_SECRETS_KEY?.split(',') ?? [])
+    const deliveries = createDeliveries({ cosmos, clock, logger })
+    const sinkMetrics = createDeliveryMetrics(metrics)
+    const batches = cosmos.rows<{ id: string; deliver?: unknown }>('batches')
+    const findTargets = async (kind: string, tenant: string, id: string) =>
+      kind === 'batch' ? (await batches.read(id, [tenant, id]))?.deliver : undefined
+    const common = { deliveries, blobs, findTargets, metrics: sinkMetrics, clock, logger }
+    const webhooks = createWebhookPipeline({
+      ...common,
+      settings: config,
+      platform,
+      endpoints: createEndpoints({ cosmos, box, clock }),
+      redis,
+      topic,
+    })
+    const hubOf = (tenant: string) => hubs.of(platform.tenants[tenant]?.event_hub ?? config.EVENT_HUB_NAME)
     const handlers = {
-      webhooks: handleWebhooks({ deliveries, timer, clock, logger }),
-      signalr: handleDirectSink(direct, signalrSink(signalr)),
-      'event-hubs': handleDirectSink(direct, eventHubsSink(hub)),
-      replies: handleDirectSink(direct, replySink(replySender)),
+      webhooks: webhooks.handle,
+      signalr: handleDirectSink(common, signalrSink(signalr)),
+      'event-hubs': handleDirectSink(common, eventHubsSink(hubOf)),
+      replies: handleDirectSink(
+        common,
+        replySink((queue) => queues.of(queue)),
+      ),
     }
     const loops = Object.entries(handlers).map(([subscription, handle]) =>
       receiveLoop({
         serviceBus,
         topic: 'results',
         subscription,
-        pool: new SlotPool(config.SINK_SLOTS),
-        handle,
+        pool: new SlotPool(subscription === 'webhooks' ? config.WEBHOOK_SLOTS : config.SINK_SLOTS),
+        handle: (delivery: Delivery, signal: AbortSignal) => {
+          sinkMetrics.lag.set({ sink: subscription }, Math.max(0, (clock.now() - delivery.enqueuedAt) / 1000))
+          return handle(delivery, signal)
+        },
         handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
         logger,
         metrics,
         clock,
       }),
     )
+    const subscriptions = Object.keys(handlers)
+    const backlog = watchBacklog({ ...common, serviceBus, topic: 'results', subscriptions })
+    const stopping = new AbortController()
+    const { signal } = stopping
+    const progress = createSignalRProgress({ signalr, metrics: sinkMetrics, logger, signal })
+    const reading = readProgress({ connection: redis.forBullMq(), progress, clock, logger, signal })
     for (const loop of loops) loop.start()
-    sweeper.start()
+    webhooks.start()
     return {
       checks: {
         cosmos: () => cosmos.ping(),
@@ -99,12 +101,19 @@ await runService({
         drainAll(
           [
             ['subscriptions', async () => void (await Promise.all(loops.map((loop) => loop.drain(15_000))))],
-            ['sweeper', () => sweeper.stop()],
-            ['webhooks', async () => (stopping.abort(new Error('shutting down')), worker.close())],
-            ['timer', () => timer.close()],
-            ['sender', () => sender.close()],
-            ['event hub', () => hub.close()],
-            ['replies', async () => void (await Promise.all([...replies.values()].map((reply) => reply.close())))],
+            ['webhooks', () => webhooks.stop()],
+            ['backlog', () => backlog.stop()],
+            [
+              'progress',
+              async () => {
+                stopping.abort(new Error('shutting down'))
+                await reading
+                await progress.settled()
+              },
+            ],
+            ['event hubs', () => hubs.close()],
+            ['replies', () => queues.close()],
+            ['topic', () => topic.close()],
             ['service bus', () => serviceBus.close()],
             ['signalr', () => signalr.close()],
             ['redis', () => redis.close()],

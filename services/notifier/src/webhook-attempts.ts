@@ -7,6 +7,9 @@ export type AttemptVerdict =
   | { kind: 'failed'; why: string }
   | { kind: 'again'; afterMs: number }
 
+/** A receiver may ask for a pause, but not for one that outlasts the daily attempts. */
+const longestPauseMs = 24 * 3600 * 1000
+
 /**
  * @param attempt the number of the attempt that was just made, from 1. @param scheduleMs pauses before attempt 2, 3, …
  * @param random 0..1; up to a tenth is added so that retries of one outage spread out.
@@ -29,5 +32,5 @@ export function judgeAttempt(
   const { status, retryAfterMs } = outcome.answer
   if (status >= 200 && status < 300) return { kind: 'delivered' }
   if (status === 410) return { kind: 'failed', why: 'the receiver is gone (410)' }
-  return again(status === 429 || status === 503 ? retryAfterMs : 0)
+  return again(status === 429 || status === 503 ? Math.min(retryAfterMs ?? 0, longestPauseMs) : 0)
 }
