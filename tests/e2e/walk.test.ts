@@ -159,10 +159,9 @@ test('a 429 fails over to another deployment', async () => {
   const { decision } = (await webhookOf('failover-1')).data.sluice
   const [refused, answered, ...more] = decision?.attempts ?? []
   expect([refused?.status, answered?.status, more]).toEqual([429, 200, []])
-  expect([refused?.deployment, answered?.deployment].toSorted()).toEqual([
-    'phi-4-mini-eastus2',
-    'phi-4-mini-swedencentral',
-  ])
+  expect(new Set([refused?.deployment, answered?.deployment])).toEqual(
+    new Set(['phi-4-mini-eastus2', 'phi-4-mini-swedencentral']),
+  )
   expect(decision?.deployment).toBe(answered?.deployment)
 })
 

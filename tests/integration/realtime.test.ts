@@ -284,13 +284,9 @@ test('a deployment that is away is passed over before the session opens', async 
 })
 
 test('an ephemeral token opens a session of its tenant on the deployment that issued it', async () => {
-  const secret = await issueClientSecret(
-    { config, tokens, apiKeyOf },
-    caller,
-    {
-      session: { type: 'realtime', model: 'gpt-realtime-mini', instructions: 'Prepared.' },
-    },
-  )
+  const secret = await issueClientSecret({ config, tokens, apiKeyOf }, caller, {
+    session: { type: 'realtime', model: 'gpt-realtime-mini', instructions: 'Prepared.' },
+  })
   expect(secret).toMatchObject({
     value: expect.stringMatching(/^ek_/) as string,
     sluice: { model: 'gpt-realtime-mini', webrtc_url: 'https://swedencentral.example.com/calls' },

@@ -260,11 +260,13 @@ async function end(
   outcome: PartOutcome,
   set: Partial<PartRow> = {},
 ): Promise<Step<PartRow>> {
-  const { store, enqueued, metrics } = context
+  const { store, enqueued, metrics, charges } = context
   const row = await store.move(part, 'done', { ...set, outcome, open: false, holds: false })
   metrics.costUsd.inc(outcome.cost_usd)
   metrics.savedUsd.inc(Math.max(0, outcome.online_usd - outcome.cost_usd))
   metrics.wasteUsd.inc(outcome.waste_usd)
+  // Lines that went online were charged by whoever ran them.
+  if (part.regional !== null) charges.charge(part.tenant, outcome.cost_usd + outcome.waste_usd)
   if (part.regional !== null) await enqueued.release(part.regional.deployment, part.id)
   await store.poke(part, part.batch)
   return now(row)

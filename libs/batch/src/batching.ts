@@ -1,3 +1,4 @@
+import { createBudgets } from '@sluice/admission'
 import type { PlatformConfig } from '@sluice/contracts'
 import type { Ledger, Outbox } from '@sluice/ledger'
 import type { Sender } from '@sluice/messaging'
@@ -9,6 +10,7 @@ import type { BatchContext } from './advance-batch.ts'
 import { createBatchMetrics } from './batch-metrics.ts'
 import { type BatchRunner, createBatchRunner } from './batch-runner.ts'
 import { createBatchStore } from './batch-store.ts'
+import { createCharges } from './charges.ts'
 import { createEnqueued } from './enqueued.ts'
 import { createFileStore } from './file-store.ts'
 import { createLineRows } from './line-rows.ts'
@@ -58,9 +60,11 @@ export function createBatching(options: BatchingOptions): Batching {
   const store = createBatchStore({ cosmos, clock })
   const provider = createProvider({ deployments: platform.deployments })
   const enqueued = createEnqueued({ redis, store })
+  const budgets = createBudgets({ redis, cosmos, clock, logger })
+  const charges = createCharges({ budgets, logger })
   const takingBatches = platform.deployments.filter(({ batch }) => batch !== undefined)
   const context: BatchContext = {
-    ...{ platform, store, blobs, provider, enqueued, clock, logger, topic, random },
+    ...{ platform, store, blobs, provider, enqueued, charges, clock, logger, topic, random },
     files: createFileStore({ cosmos }),
     health: createRegionHealth({ redis, clock }),
     rows: createLineRows(options),
@@ -71,6 +75,9 @@ export function createBatching(options: BatchingOptions): Batching {
     runner: createBatchRunner(context, options.owner, options.leaseMs),
     packer: createPacker({ ledger, store, platform, clock, logger, lanes: options.lanes }),
     reconcile: () => enqueued.reconcile(takingBatches),
-    close: () => provider.close(),
+    async close() {
+      await charges.settled()
+      await Promise.all([provider.close(), budgets.close()])
+    },
   }
 }

@@ -5,6 +5,7 @@ import type { Logger } from '@sluice/telemetry'
 import type { BatchMetrics } from './batch-metrics.ts'
 import type { BatchRow, PartRow } from './batch-row.ts'
 import type { BatchStore } from './batch-store.ts'
+import type { Charges } from './charges.ts'
 import type { Enqueued } from './enqueued.ts'
 import type { LineRows } from './line-rows.ts'
 import type { Provider } from './provider.ts'
@@ -19,6 +20,7 @@ export interface PartContext {
   enqueued: Enqueued
   health: RegionHealth
   rows: LineRows
+  charges: Pick<Charges, 'charge'>
   clock: Clock
   logger: Logger
   metrics: BatchMetrics

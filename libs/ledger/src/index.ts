@@ -19,7 +19,6 @@ export {
   type FinishInput,
   type Ledger,
   type Observed,
-  type Packing,
   type PackingRow,
   type ParkInput,
   type WaitingRow,
