@@ -28,10 +28,12 @@ export const staticSteps: Step[] = [
   { name: 'dead code', command: [bin('knip'), '--no-progress'] },
 ]
 
-export const vitestStep = (project: string): Step => ({
+/** @param workers test files at a time: most of what needs processes waits for them rather than for a core */
+export const vitestStep = (project: string, workers: number): Step => ({
   name: project,
   command: [
     ...[bin('vitest'), 'run', '--project', project, '--reporter=default', '--reporter=json'],
+    `--maxWorkers=${workers}`,
     `--outputFile.json=${resultsDir}/${project}.json`,
   ],
   tests: true,

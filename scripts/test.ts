@@ -1,4 +1,9 @@
 import { runSteps, staticSteps, vitestStep } from './run-steps.ts'
 
-const { failed } = await runSteps([...staticSteps, vitestStep('unit'), vitestStep('integration'), vitestStep('e2e')])
+const { failed } = await runSteps([
+  ...staticSteps,
+  vitestStep('unit', 2),
+  vitestStep('integration', 3),
+  vitestStep('e2e', 1),
+])
 process.exit(failed === 0 ? 0 : 1)
