@@ -23,5 +23,6 @@ COPY . .
 RUN mkdir /data && chown node:node /data
 USER node
 # Probes and metrics are asked for from outside of the container.
-ENV HOST=0.0.0.0 HEALTH_HOST=0.0.0.0
+# Threads are what names are resolved on: receivers whose names do not resolve must not hold up the others.
+ENV HOST=0.0.0.0 HEALTH_HOST=0.0.0.0 UV_THREADPOOL_SIZE=64
 CMD ["node", "services/ingest/src/main.ts"]

@@ -7,6 +7,8 @@ interface Told {
   lane: LaneName
   atMs: number
   range: readonly [number, number]
+  /** Requests were still arriving, and nobody could know for how long. */
+  underLoad: boolean
 }
 
 const perSample = 24
@@ -29,7 +31,7 @@ export async function etaProbe(stack: TwoWorkers) {
 
   return {
     /** Asks about some of the requests that wait, evenly over them. */
-    async sample(waiting: readonly Offer[], idOf: (offer: Offer) => string): Promise<void> {
+    async sample(waiting: readonly Offer[], idOf: (offer: Offer) => string, underLoad: boolean): Promise<void> {
       const step = Math.max(1, Math.floor(waiting.length / perSample))
       for (let at = 0; at < waiting.length; at += step) {
         const offer = waiting[at]
@@ -41,15 +43,15 @@ export async function etaProbe(stack: TwoWorkers) {
         })
         if (!answer.ok) continue
         const { place } = (await answer.json()) as { place?: { eta_ms: [number, number] | null } | null }
-        if (place?.eta_ms) told.push({ id: idOf(offer), lane: offer.lane, atMs, range: place.eta_ms })
+        if (place?.eta_ms) told.push({ id: idOf(offer), lane: offer.lane, atMs, range: place.eta_ms, underLoad })
       }
     },
     /** @param served when each request ran, epoch ms */
     figures(served: ReadonlyMap<string, number>) {
-      const compared = told.flatMap(({ id, lane, atMs, range }) => {
+      const compared = told.flatMap(({ id, lane, atMs, range, underLoad }) => {
         const at = served.get(id)
         // Who is asked about just before its turn has no wait that an error could be a part of.
-        return at === undefined || at - atMs < 1_000 ? [] : [{ lane, actual: at - atMs, range }]
+        return at === undefined || at - atMs < 1_000 ? [] : [{ lane, actual: at - atMs, range, underLoad }]
       })
       const ratios = (lane: LaneName, end: 0 | 1) =>
         round(
@@ -58,11 +60,14 @@ export async function etaProbe(stack: TwoWorkers) {
             0.5,
           ),
         )
-      const errors = compared.map(({ actual, range: [low, high] }) => Math.abs((low + high) / 2 - actual) / actual)
+      const errorOf = ({ actual, range: [low, high] }: (typeof compared)[number]) =>
+        Math.abs((low + high) / 2 - actual) / actual
       const within = compared.filter(({ actual, range: [low, high] }) => actual >= low && actual <= high)
       return {
         /** Of the middle of the range. */
-        eta_error_p50: round(percentile(errors, 0.5)),
+        eta_error_p50: round(percentile(compared.map(errorOf), 0.5)),
+        /** The same, of those told while requests were still arriving. */
+        eta_error_under_load_p50: round(percentile(compared.filter(({ underLoad }) => underLoad).map(errorOf), 0.5)),
         eta_within_range: compared.length === 0 ? null : round(within.length / compared.length),
         eta_samples: compared.length,
         /** What was told ÷ what came, for both ends of the range. */

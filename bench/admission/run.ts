@@ -94,17 +94,22 @@ async function offerToSluice(stack: TwoWorkers, twin: TwinControl, offers: Offer
       })
       return { atMs, held: new Set(held.map(({ id }) => id)) }
     })()
-    const asking = Promise.all(
-      [0.25, 0.45, 0.7, 0.95].map(async (share) => {
-        await sleep(share * loadMs)
-        const waiting = offers.filter((offer) => offer.atMs < share * loadMs - 3_000 && !done.has(idOf(offer)))
-        await probe.sample(waiting, idOf)
-      }),
-    )
+    // As tenants do: now and again for as long as anything waits.
+    const over = new AbortController()
+    const asking = (async () => {
+      for (let atMs = loadMs / 4; ; atMs += loadMs / 4) {
+        await sleep(startedAt + atMs - Date.now(), undefined, { signal: over.signal }).catch(() => undefined)
+        if (over.signal.aborted) return
+        const waiting = offers.filter((offer) => offer.atMs < atMs - 3_000 && !done.has(idOf(offer)))
+        await probe.sample(waiting, idOf, atMs < loadMs)
+      }
+    })()
     await send(client, offers, startedAt)
-    const [{ atMs: killedAt, held }] = await Promise.all([killing, asking])
+    const { atMs: killedAt, held } = await killing
     const giveUpAt = Date.now() + 4 * loadMs + 60_000
     while (done.size < offers.length && Date.now() < giveUpAt) await sleep(250)
+    over.abort()
+    await asking
     const calls = await twin.calls()
     const observed: Observed = { offers, startedAt, loadMs, calls, deployments: await twin.deployments(), idOf }
     const served = servedAt(observed)

@@ -34,6 +34,10 @@ let logs: string[]
 let tokens: ReturnType<typeof createEphemeralTokens>
 
 const caller: Caller = { tenant: 'contoso', scopes: ['submit'], platform: false, principal: 'key_1', limits: {} }
+let spent = false
+const checkBudget = async (tenant: string) => {
+  if (spent) throw new AppError('budget_exceeded', `The budget of ${tenant} is used up.`, { retryAfterMs: 5_000 })
+}
 const apiKeyOf = ({ api_key }: Deployment) => api_key ?? ''
 
 beforeEach(async () => {
@@ -58,6 +62,7 @@ beforeEach(async () => {
   sockets = []
   logs = []
   twinDied = false
+  spent = false
   await start()
 })
 afterEach(async () => {
@@ -106,6 +111,7 @@ async function start(options: { idleMs?: number; modelWaitMs?: number; access?: 
       return caller
     },
     sharesOf: () => [],
+    checkBudget: async (tenant) => checkBudget(tenant),
     clock: systemClock,
     logger,
     modelWaitMs: options.modelWaitMs ?? 10_000,
@@ -284,7 +290,7 @@ test('a deployment that is away is passed over before the session opens', async 
 })
 
 test('an ephemeral token opens a session of its tenant on the deployment that issued it', async () => {
-  const secret = await issueClientSecret({ config, tokens, apiKeyOf }, caller, {
+  const secret = await issueClientSecret({ config, tokens, apiKeyOf, checkBudget }, caller, {
     session: { type: 'realtime', model: 'gpt-realtime-mini', instructions: 'Prepared.' },
   })
   expect(secret).toMatchObject({
@@ -324,6 +330,14 @@ test('when every deployment is full the handshake says when to come back', async
   const full = await refusal('/v1/realtime?model=gpt-realtime')
   expect(full.status).toBe(429)
   expect(Number(full.retryAfter)).toBeGreaterThan(0)
+})
+
+test('a tenant whose budget is spent opens no session and gets no token', async () => {
+  spent = true
+  expect(await refusal('/v1/realtime?model=voice')).toMatchObject({ status: 429, code: 'budget_exceeded' })
+  await expect(issueClientSecret({ config, tokens, apiKeyOf, checkBudget }, caller, {})).rejects.toMatchObject({
+    code: 'budget_exceeded',
+  })
 })
 
 test('an idle session is closed with a reason; one that talks goes on', async () => {

@@ -67,7 +67,10 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
     const prompt = mode === 'semantic' && embed !== undefined ? semanticAsk(ask) : undefined
     if (prompt === undefined) return undefined
     const vector = await vectorOf(prompt.text, ask.tenant, signal)
-    return vector && (await similar.nearest(ask.tenant, prompt.group, vector, config.threshold, signal))
+    const near = vector && (await similar.nearest(ask.tenant, prompt.group, vector, config.threshold, signal))
+    if (near === undefined) return undefined
+    const similarRow = await rows.read(near.id, [ask.tenant, near.id], signal)
+    return similarRow && { answer: unpackAnswer(similarRow.answer), similarity: near.similarity }
   }
 
   const keep = async (ask: CacheAsk, mode: CacheMode, answer: CachedAnswer): Promise<void> => {

@@ -1,12 +1,14 @@
 import type { Clock } from '@sluice/resilience'
 import type { RowStore } from '@sluice/storage'
-import { type CacheRow, unpackAnswer, type CachedAnswer } from './cached-answer.ts'
+import type { CacheRow } from './cached-answer.ts'
 import { cosine, unpackVector } from './unit-vector.ts'
+
+/** What is kept in memory of an entry: answers may be large, and are read when they are given. */
+type VectorRow = Omit<CacheRow, 'answer'>
 
 interface Entry {
   id: string
   vector: Float32Array
-  answer: CachedAnswer
   /** Epoch ms. */
   expiresAt: number
 }
@@ -40,29 +42,29 @@ export class SimilarEntries {
     this.#clock = clock
   }
 
-  /** @returns the most similar entry of the tenant's group at or above the threshold */
+  /** @returns the id of the most similar entry of the tenant's group at or above the threshold */
   async nearest(
     tenant: string,
     group: string,
     vector: Float32Array,
     threshold: number,
     signal?: AbortSignal,
-  ): Promise<{ answer: CachedAnswer; similarity: number } | undefined> {
+  ): Promise<{ id: string; similarity: number } | undefined> {
     const found = await this.#load(tenant, group, signal)
-    let best: { answer: CachedAnswer; similarity: number } | undefined
-    for (const { id, vector: other, answer, expiresAt } of found.entries.values()) {
+    let best: { id: string; similarity: number } | undefined
+    for (const { id, vector: other, expiresAt } of found.entries.values()) {
       if (expiresAt <= this.#clock.now()) {
         found.entries.delete(id)
         continue
       }
       const similarity = cosine(vector, other)
-      if (similarity >= threshold && similarity > (best?.similarity ?? 0)) best = { answer, similarity }
+      if (similarity >= threshold && similarity > (best?.similarity ?? 0)) best = { id, similarity }
     }
     return best
   }
 
   /** Makes an entry that this worker wrote known here at once. */
-  add(row: CacheRow): void {
+  add(row: VectorRow): void {
     const group = this.#groups.get(keyOf(row.tenant, row.group ?? ''))
     if (group !== undefined) this.#keep(group, row)
   }
@@ -90,9 +92,9 @@ export class SimilarEntries {
   }
 
   async #refresh(tenant: string, name: string, group: Group, signal: AbortSignal | undefined): Promise<void> {
-    const rows = await this.#rows.query(
+    const rows = await this.#rows.query<VectorRow>(
       {
-        sql: 'SELECT * FROM c WHERE c.tenant = @tenant AND c["group"] = @group AND c.created_at >= @since ORDER BY c.created_at DESC',
+        sql: 'SELECT c.id, c.tenant, c["group"], c.vector, c.created_at, c.ttl FROM c WHERE c.tenant = @tenant AND c["group"] = @group AND c.created_at >= @since ORDER BY c.created_at DESC',
         parameters: { tenant, group: name, since: group.newest },
         limit: entriesPerGroup,
       },
@@ -102,13 +104,12 @@ export class SimilarEntries {
     group.freshUntil = this.#clock.monotonic() + freshMs
   }
 
-  #keep(group: Group, row: CacheRow): void {
+  #keep(group: Group, row: VectorRow): void {
     if (row.vector === undefined || group.entries.has(row.id)) return
     const expiresAt = Date.parse(row.created_at) + row.ttl * 1000
     group.entries.set(row.id, {
       id: row.id,
       vector: unpackVector(row.vector),
-      answer: unpackAnswer(row.answer),
       expiresAt,
     })
     if (row.created_at > group.newest) group.newest = row.created_at

@@ -98,6 +98,21 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
     return outcome.row
   }
 
+  const list = async (caller: Caller, tenant: string): Promise<KeyView[]> => {
+    if (!caller.platform && tenant !== caller.tenant) throw notYours('tenant', 'another tenant')
+    const sql = 'SELECT * FROM c WHERE c.tenant = @tenant'
+    const stored = await rows.query({ sql, parameters: { tenant }, limit: maxKeysOfATenant + 1 })
+    return stored
+      .filter((row) => caller.platform || row.platform !== true)
+      .map(keyView)
+      .toSorted((a, b) => (b.created_at ?? '').localeCompare(a.created_at ?? ''))
+  }
+
+  const checkRoom = async (caller: Caller, tenant: string): Promise<void> => {
+    if ((await list(caller, tenant)).length < maxKeysOfATenant) return
+    throw new AppError('conflict', `A tenant may have ${maxKeysOfATenant} keys.`)
+  }
+
   return {
     /**
      * Stores a key that its operator chose, so that there is one to begin with. What was done to it since, such as
@@ -113,24 +128,14 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
       const { tenant = caller.tenant, platform = false, ...fields } = input
       if (!caller.platform && tenant !== caller.tenant) throw notYours('tenant', 'another tenant')
       if (!caller.platform && platform) throw notYours('platform', 'the platform')
-      if ((await this.list(caller, tenant)).length >= maxKeysOfATenant) {
-        throw new AppError('conflict', `A tenant may have ${maxKeysOfATenant} keys.`)
-      }
+      await checkRoom(caller, tenant)
       const key = newApiKey()
       const row = await create(key, { tenant, ...(platform ? { platform } : {}), ...defined(fields) } as never)
       if (row === undefined) throw new AppError('internal', 'two random keys were the same')
       await keys.changed(row.id)
       return { ...keyView(row), key }
     },
-    async list(caller: Caller, tenant: string): Promise<KeyView[]> {
-      if (!caller.platform && tenant !== caller.tenant) throw notYours('tenant', 'another tenant')
-      const sql = 'SELECT * FROM c WHERE c.tenant = @tenant'
-      const stored = await rows.query({ sql, parameters: { tenant }, limit: maxKeysOfATenant + 1 })
-      return stored
-        .filter((row) => caller.platform || row.platform !== true)
-        .map(keyView)
-        .toSorted((a, b) => (b.created_at ?? '').localeCompare(a.created_at ?? ''))
-    },
+    list,
     get: async (caller: Caller, id: string): Promise<KeyView> => keyView(await found(caller, id)),
     update: async (caller: Caller, id: string, input: z.infer<typeof updateKeySchema>): Promise<KeyView> => {
       const row = await found(caller, id)
@@ -148,7 +153,9 @@ export function createKeyAdmin({ rows, keys, clock }: KeyAdminDeps) {
     async rotate(caller: Caller, id: string, overlapSeconds: number): Promise<KeyView> {
       const old = await found(caller, id)
       if (old.disabled === true) throw new AppError('conflict', 'A disabled key is not rotated.', { param: 'id' })
-      const { id: _, hash: _hash, expires_at: _expiry, created_at: _made, ...kept } = old
+      await checkRoom(caller, old.tenant)
+      // The expiry is kept too: a rotation does not make a key last longer than whoever made it wanted.
+      const { id: _, hash: _hash, created_at: _made, ...kept } = old
       const key = newApiKey()
       const row = await create(key, { ...kept, lineage: old.lineage ?? old.id })
       if (row === undefined) throw new AppError('internal', 'two random keys were the same')

@@ -90,7 +90,9 @@ await runService({
     const corsHeaders = createCors(platform.access.cors_origins)
     const submitLimits = createSubmitLimits({ config: platform, redis: redis.client, clock })
     const sharesOf = createSharesOf(platform)
+    const checkBudget = createBudgetCheck({ config: platform, budgets, clock })
     const realtime = createRealtime({
+      checkBudget,
       config: platform,
       authenticate,
       admission,
@@ -128,7 +130,7 @@ await runService({
       keyAdmin,
       submitLimits,
       budgets,
-      checkBudget: createBudgetCheck({ config: platform, budgets, clock }),
+      checkBudget,
       parking: createParking({ redis: redis.client, config: platform, clock, metrics }),
       laneStates: createLaneStates({ cosmos, clock }),
       drain,

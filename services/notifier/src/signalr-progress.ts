@@ -86,7 +86,7 @@ export function createSignalRProgress(options: SignalRProgressOptions): SignalRP
       const waiting = shown(id, entry)
       if (waiting === undefined) return
       for (const target of targets) {
-        const key = `${tenant} ${target.user ?? ''} ${target.group ?? ''} ${target.connection ?? ''}`
+        const key = JSON.stringify([tenant, target])
         const known = watchers.get(key)
         const watcher = known ?? { tenant, target, waiting: [], bytes: 0 }
         if (watcher.bytes + waiting.json.length > maxWatcherBytes || bytes + waiting.json.length > maxBytes) {

@@ -3,6 +3,7 @@ import { AppError } from '@sluice/errors'
 import { request } from 'undici'
 import { z } from 'zod'
 import type { Caller } from '../authenticate.ts'
+import type { BudgetCheck } from '../budget-check.ts'
 import { chooseDeployments, type SessionWish } from './choose-deployments.ts'
 import type { EphemeralTokens } from './ephemeral-tokens.ts'
 
@@ -41,6 +42,8 @@ export interface ClientSecretDeps {
   config: PlatformConfig
   tokens: EphemeralTokens
   apiKeyOf: (deployment: Deployment) => string | Promise<string>
+  /** Throws when the tenant's money is spent. */
+  checkBudget: BudgetCheck
 }
 
 const deadlineMs = 10_000
@@ -49,7 +52,7 @@ const mostBytes = 1024 * 1024
 /**
  * A token with which a browser opens one realtime session: it is the provider's own, so that WebRTC goes straight to
  * Azure, and Sluice remembers whose it is, so that it also opens a WebSocket here.
- * @throws AppError `model_not_found`, `no_route`, or the last deployment's refusal
+ * @throws AppError `model_not_found`, `no_route`, `budget_exceeded`, or the last deployment's refusal
  */
 export async function issueClientSecret(
   deps: ClientSecretDeps,
@@ -57,6 +60,7 @@ export async function issueClientSecret(
   body: z.infer<typeof clientSecretBody>,
 ): Promise<ClientSecret> {
   const { tenant, principal, limits } = caller
+  await deps.checkBudget(tenant)
   const { model, instructions, tools } = body.session ?? {}
   const wish: SessionWish = { model, instructions, tools }
   let refusal: unknown

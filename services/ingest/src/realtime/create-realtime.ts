@@ -5,6 +5,7 @@ import type { Clock } from '@sluice/resilience'
 import type { Logger, Metrics } from '@sluice/telemetry'
 import type { Redis } from 'ioredis'
 import type { Authenticate, Caller } from '../authenticate.ts'
+import type { BudgetCheck } from '../budget-check.ts'
 import { type ClientSecret, type ClientSecretDeps, issueClientSecret } from './client-secrets.ts'
 import { createEphemeralTokens } from './ephemeral-tokens.ts'
 import { openRealtimeDoor, type RealtimeDoor } from './realtime-door.ts'
@@ -15,6 +16,7 @@ export interface RealtimeOptions {
   authenticate: Authenticate
   admission: Admission
   budgets: Budgets
+  checkBudget: BudgetCheck
   apiKeyOf: (deployment: Deployment) => string
   redis: Redis
   sharesOf: (caller: Caller) => readonly TenantShare[]
@@ -38,7 +40,7 @@ export interface Realtime {
 export function createRealtime(options: RealtimeOptions): Realtime {
   const { config, apiKeyOf, clock, logger, metrics, budgets, idleMs } = options
   const tokens = createEphemeralTokens(options.redis)
-  const secrets: ClientSecretDeps = { config, tokens, apiKeyOf }
+  const secrets: ClientSecretDeps = { config, tokens, apiKeyOf, checkBudget: options.checkBudget }
   return {
     secrets,
     async invite(caller, { message }) {

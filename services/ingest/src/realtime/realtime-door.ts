@@ -7,6 +7,7 @@ import type { Clock } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Authenticate, Caller } from '../authenticate.ts'
+import type { BudgetCheck } from '../budget-check.ts'
 import { chooseDeployments } from './choose-deployments.ts'
 import { maxEventBytes } from './dial.ts'
 import type { EphemeralTokens } from './ephemeral-tokens.ts'
@@ -20,6 +21,7 @@ export interface RealtimeDeps extends UpstreamDeps {
   config: PlatformConfig
   authenticate: Authenticate
   tokens: EphemeralTokens
+  checkBudget: BudgetCheck
   sharesOf: (caller: Caller) => readonly TenantShare[]
   sessions: SessionLog
   clock: Clock
@@ -67,6 +69,7 @@ export function openRealtimeDoor(server: Server, deps: RealtimeDeps): RealtimeDo
     if (closing) throw new AppError('shutting_down', 'The server is shutting down.', { retryAfterMs: 1000 })
     checkOrigin(deps.config, handshake.origin)
     const opener = await openerOf(deps, request, handshake)
+    await deps.checkBudget(opener.caller.tenant)
     const gone = new AbortController()
     socket.once('close', () => gone.abort(new AppError('cancelled', 'The client left.')))
     const accept = () =>
