@@ -3,15 +3,15 @@ import type { AppError } from '@sluice/errors'
 import { type Clock, type Slot, sleep } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import { Bag } from './bag.ts'
-import { type Delivery, toDelivery } from './delivery.ts'
+import type { Delivery } from './delivery.ts'
 import { HeldLock } from './held-lock.ts'
 import { LockDuration } from './lock-duration.ts'
 import { LockRenewer } from './lock-renewer.ts'
 import type { createLoopMetrics } from './loop-metrics.ts'
 import { OutcomeGate } from './outcome-gate.ts'
-import { type RunningHandler, runHandler } from './run-handler.ts'
+import { handleMessage, type RunningHandler } from './run-handler.ts'
 import { settle } from './settle.ts'
-import { retry, type Settlement, settlementOf, type Untouched } from './settlement.ts'
+import { retry, type Settlement, type Untouched } from './settlement.ts'
 
 interface DeliveryWorkOptions {
   /** Settles and renews. Not the link's own receiver, which can be closed while messages are in flight. */
@@ -49,7 +49,7 @@ export class DeliveryWork {
     const lock = new HeldLock()
     const release = this.#keepLock(message, lock)
     try {
-      const settlement = await this.#handle(message, lock)
+      const settlement = await handleMessage(message, lock, this.#handlers, this.#options)
       if (settlement.kind === 'retry') await this.#hold(settlement.afterMs, slot, lock)
       await this.#settle(message, settlement, lock)
     } finally {
@@ -74,22 +74,6 @@ export class DeliveryWork {
   /** Locks that are still held run out on their own. */
   stopRenewals(): void {
     this.#renewer.stop()
-  }
-
-  async #handle(message: ServiceBusReceivedMessage, lock: HeldLock): Promise<Settlement | Untouched> {
-    const { handle, handlerDeadlineMs: deadlineMs, clock, logger, metrics } = this.#options
-    const delivery = toDelivery(message)
-    const startMs = clock.monotonic()
-    try {
-      const limits = { lock, deadlineMs, clock, running: this.#handlers }
-      return await runHandler((signal) => handle(delivery, signal), limits)
-    } catch (err) {
-      const settlement = settlementOf(err, delivery.deliveryCount)
-      logger.warn({ err, messageId: delivery.messageId, settlement: settlement.kind }, 'the handler failed')
-      return settlement
-    } finally {
-      metrics.handlerSeconds.observe((clock.monotonic() - startMs) / 1000)
-    }
   }
 
   async #hold(afterMs: number, slot: Slot, lock: HeldLock): Promise<void> {

@@ -1,7 +1,12 @@
+import type { ServiceBusReceivedMessage } from '@azure/service-bus'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
+import type { Logger } from '@sluice/telemetry'
 import type { Bag, Placed } from './bag.ts'
+import { type Delivery, toDelivery } from './delivery.ts'
 import type { HeldLock } from './held-lock.ts'
+import type { createLoopMetrics } from './loop-metrics.ts'
+import { type Settlement, settlementOf, type Untouched } from './settlement.ts'
 
 export interface RunningHandler extends Placed {
   controller: AbortController
@@ -15,12 +20,40 @@ interface HandlerLimits {
   running: Bag<RunningHandler>
 }
 
+interface Handling<S> {
+  handle: (delivery: Delivery, signal: AbortSignal) => Promise<S>
+  handlerDeadlineMs: number
+  clock: Clock
+  logger: Logger
+  metrics: ReturnType<typeof createLoopMetrics>
+}
+
+/** @returns what a message's handler decided, or what follows from the error that it threw */
+export async function handleMessage<S>(
+  message: ServiceBusReceivedMessage,
+  lock: HeldLock,
+  running: Bag<RunningHandler>,
+  { handle, handlerDeadlineMs: deadlineMs, clock, logger, metrics }: Handling<S>,
+): Promise<S | Settlement | Untouched> {
+  const delivery = toDelivery(message)
+  const startMs = clock.monotonic()
+  try {
+    return await runHandler((signal) => handle(delivery, signal), { lock, deadlineMs, clock, running })
+  } catch (err) {
+    const settlement = settlementOf(err, delivery.deliveryCount)
+    logger.warn({ err, messageId: delivery.messageId, settlement: settlement.kind }, 'the handler failed')
+    return settlement
+  } finally {
+    metrics.handlerSeconds.observe((clock.monotonic() - startMs) / 1000)
+  }
+}
+
 /**
  * Runs a handler under a signal that aborts with the reason of whichever comes first: its deadline
  * (`deadline_exceeded`), the loss of its lock (`lock_lost`), or whatever aborts all that are `running`. The handler is
  * awaited to its end even then: only it knows when its work no longer touches anything.
  */
-export async function runHandler<T>(
+async function runHandler<T>(
   handler: (signal: AbortSignal) => Promise<T>,
   { lock, deadlineMs, clock, running }: HandlerLimits,
 ): Promise<T> {

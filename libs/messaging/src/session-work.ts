@@ -3,15 +3,15 @@ import { AppError } from '@sluice/errors'
 import { type Clock, type Slot, sleep, withDeadline } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import { Bag } from './bag.ts'
-import { type Delivery, toDelivery } from './delivery.ts'
+import type { Delivery } from './delivery.ts'
 import { HeldLock } from './held-lock.ts'
 import { LockDuration } from './lock-duration.ts'
 import { LockRenewer } from './lock-renewer.ts'
 import type { createLoopMetrics } from './loop-metrics.ts'
 import { OutcomeGate } from './outcome-gate.ts'
-import { type RunningHandler, runHandler } from './run-handler.ts'
+import { handleMessage, type RunningHandler } from './run-handler.ts'
 import { settle } from './settle.ts'
-import { type Release, type Settlement, settlementOf, type Untouched } from './settlement.ts'
+import type { Release, Settlement } from './settlement.ts'
 import { isLockLost } from './translate-error.ts'
 
 interface SessionWorkOptions {
@@ -100,7 +100,7 @@ export class SessionWork {
     metrics.received.inc()
     metrics.inFlight.inc()
     try {
-      const settlement = await this.#handle(message, lock)
+      const settlement = await handleMessage(message, lock, this.#handlers, this.#options)
       if (lock.lost || settlement.kind === 'untouched') {
         metrics.settled(lock.lost ? 'lost' : 'untouched')
         return false
@@ -117,22 +117,6 @@ export class SessionWork {
       return settled && settlement.kind !== 'retry'
     } finally {
       metrics.inFlight.dec()
-    }
-  }
-
-  async #handle(message: ServiceBusReceivedMessage, lock: HeldLock): Promise<Settlement | Release | Untouched> {
-    const { handle, handlerDeadlineMs: deadlineMs, clock, logger, metrics } = this.#options
-    const delivery = toDelivery(message)
-    const startMs = clock.monotonic()
-    try {
-      const limits = { lock, deadlineMs, clock, running: this.#handlers }
-      return await runHandler((signal) => handle(delivery, signal), limits)
-    } catch (err) {
-      const settlement = settlementOf(err, delivery.deliveryCount)
-      logger.warn({ err, messageId: delivery.messageId, settlement: settlement.kind }, 'the handler failed')
-      return settlement
-    } finally {
-      metrics.handlerSeconds.observe((clock.monotonic() - startMs) / 1000)
     }
   }
 
