@@ -106,8 +106,9 @@ export function createLineRows(options: LineRowsOptions) {
           if (row === undefined) return
           const outcome = outcomeOf(ok, result, usage, deployment)
           const ended = await ledger.packing.finish({ tenant: batch.tenant, id: row }, batch.id, outcome)
-          if (ended !== undefined) return publish(ended)
-          const stored = await ledger.get(batch.tenant, row)
+          if (ended !== undefined) await publish(ended)
+          // What ended before, a cancellation for instance, is told here too while its event is not out.
+          const stored = ended ?? (await ledger.get(batch.tenant, row))
           if (stored?.result?.response?.request_id !== result.response?.request_id) twiceUsd += outcome.costUsd ?? 0
         })
       return { answered, end: () => window.end(), twiceUsd: () => twiceUsd }
