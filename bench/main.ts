@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<{ run: (options: BenchOptions) => Pr
   gateway: () => import('./gateway/run.ts'),
   admission: () => import('./admission/run.ts'),
   batch: () => import('./batch/run.ts'),
+  'batch-upload': () => import('./batch-upload/run.ts'),
 }
 
 export interface BenchOptions {

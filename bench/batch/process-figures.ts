@@ -12,31 +12,28 @@ export interface ProcessFigures {
 const everyMs = 100
 const ticksPerSecond = 100
 
-/** Watches processes by their current pids, on Linux. */
-export function watchProcesses(pids: () => readonly (number | undefined)[]): ProcessFigures {
+/** Watches a process by its current pid, on Linux. */
+export function watchProcess(pidOf: () => number | undefined): ProcessFigures {
   const cpu = new Map<number, number>()
   let peak = 0
   const look = () => {
-    for (const pid of pids()) {
-      if (pid === undefined) continue
-      try {
-        peak = Math.max(
-          peak,
-          Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024,
-        )
-        // After the name, which may contain spaces: utime and stime are the 12th and 13th field.
-        const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-        cpu.set(pid, ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond)
-      } catch {
-        // It was killed a moment ago; what was seen of it counts.
-      }
+    const pid = pidOf()
+    if (pid === undefined) return
+    try {
+      const peakOfPid = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0
+      peak = Math.max(peak, Number(peakOfPid) / 1024)
+      // After the name, which may contain spaces: utime and stime are the 12th and 13th field.
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+      cpu.set(pid, ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond)
+    } catch {
+      // It was killed a moment ago; what was seen of it counts.
     }
   }
   look()
   const before = sum(cpu)
   const timer = setInterval(look, everyMs)
   return {
-    peakRssMb: () => peak,
+    peakRssMb: () => (look(), peak),
     cpuMs: () => (look(), sum(cpu) - before),
     stop: () => clearInterval(timer),
   }

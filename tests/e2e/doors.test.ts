@@ -277,3 +277,35 @@ test('an SDK that prefers to be queued gets its answer all the same, when it is 
   const stored = await stack.api(`/v1/requests/${response.headers.get('x-sluice-request-id')}`)
   expect(await stored.json()).toMatchObject({ status: 'succeeded', result: { response: { body: { id: data.id } } } })
 })
+
+test('sound is queued both ways: bytes and text come as from the synchronous call', async () => {
+  const client = at('/v1')()
+  const words = 'The order leaves on Friday.'
+  const prefer = (value: string) => ({ headers: { prefer: value } })
+  const asked = { model: 'gpt-4o-mini-tts', voice: 'alloy', input: words, response_format: 'wav' } as const
+  const spoken = await client.audio.speech.create(asked, prefer('respond-async, wait=30'))
+  expect(spoken.headers.get('preference-applied')).toBe('wait=30')
+  expect(spoken.headers.get('content-type')).toBe('audio/wav')
+  const sound = Buffer.from(await spoken.arrayBuffer())
+  expect(sound).toEqual(Buffer.from(await (await client.audio.speech.create(asked)).arrayBuffer()))
+
+  const heard = { model: 'gpt-4o-transcribe', file: await toFile(sound, 'order.wav') }
+  const answer = await client.audio.transcriptions.create(heard, prefer('respond-async, wait=30'))
+  expect(answer.text).toBe(words)
+  const queued = await client.audio.transcriptions.create(heard, prefer('respond-async')).asResponse()
+  expect(queued.status).toBe(202)
+  const ended = await stack.api(`${queued.headers.get('location')}?wait=30`)
+  expect(await ended.json()).toMatchObject({
+    status: 'succeeded',
+    decision: { model: 'gpt-4o-transcribe' },
+    result: { response: { body: { text: words } }, sluice: { usage: { output_tokens: expect.any(Number) as number } } },
+  })
+
+  const line = { custom_id: 'said', method: 'POST', url: '/v1/audio/speech', body: asked }
+  const made = await stack.api('/v1/requests', { method: 'POST', body: JSON.stringify(line) })
+  const { id } = (await made.json()) as { id: string }
+  const { result } = (await (await stack.api(`/v1/requests/${id}?wait=30`)).json()) as {
+    result: { response: { body_ref: { url: string } } }
+  }
+  expect(Buffer.from(await (await fetch(result.response.body_ref.url)).arrayBuffer())).toEqual(sound)
+})

@@ -111,6 +111,8 @@ it('holds exactly the slots of the calls in flight, of the deployment, the tenan
       }
       expect(await inUse(workers[0] as ReturnType<typeof worker>)).toEqual([used('a'), used('b')])
       for (const { grant } of held) grant.end({ outcome: 'ok', ms: 1 })
+      // Each worker tells Redis at the end of its turn.
+      await new Promise(setImmediate)
       expect(await inUse(workers[0] as ReturnType<typeof worker>)).toEqual([0, 0])
       for (const one of workers) one.close()
     }),

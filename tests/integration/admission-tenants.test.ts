@@ -58,6 +58,26 @@ class TenantModel {
     return high
   }
 
+  /** The least of all limits, and when the last of what counts against them has gone. */
+  left(of: readonly ShareName[], at: number) {
+    const limits = of.map((name) => {
+      const within = this.#within(name, at)
+      const own: { requestsPerMinute?: number; tokensPerMinute?: number } = shares[name]
+      return {
+        requests: (own.requestsPerMinute ?? Infinity) - within.length,
+        tokens: (own.tokensPerMinute ?? Infinity) - within.reduce((sum, one) => sum + one.tokens, 0),
+        resetMs: Math.max(0, ...within.map((one) => Math.floor(one.at / 1000) * 1000 + 61_000 - at)),
+      }
+    })
+    const least = (what: 'requests' | 'tokens') => Math.max(0, Math.min(...limits.map((one) => one[what])))
+    const [requests, tokens] = [least('requests'), least('tokens')]
+    return {
+      ...(requests === Infinity ? {} : { requests }),
+      ...(tokens === Infinity ? {} : { tokens }),
+      ...(of.length === 0 ? {} : { resetMs: Math.max(...limits.map((one) => one.resetMs)) }),
+    }
+  }
+
   grant(of: readonly ShareName[], tokens: number, at: number) {
     const grant = { at, tokens, of }
     this.#grants.push(grant)
@@ -122,12 +142,14 @@ it('agrees with a model that counts, on every grant, every correction, and every
         const answer = await admission.reserve({ candidates: [wide], tenant, tokens: one.tokens })
         const first = model.firstRoom(one.of, one.tokens, now)
         if (first > now) {
-          expect(answer).toEqual({ kind: 'later', afterMs: first - now, reason: 'tenant' })
+          const tenantLeft = model.left(one.of, now)
+          expect(answer).toEqual({ kind: 'later', afterMs: first - now, reason: 'tenant', tenantLeft })
           if (one.untilTold) now = first
           continue
         }
         if (answer.kind !== 'granted') throw new Error(`expected room, got ${JSON.stringify(answer)}`)
         running.push({ grant: answer, counted: model.grant(one.of, one.tokens, now) })
+        expect(answer.tenantLeft).toEqual(model.left(one.of, now))
       }
       admission.close()
     }),

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { chatLine, type DoorFixture, sseEvents, startDoor } from './ingest-fixture.ts'
 
+const mostWatchers = 8
 let door: DoorFixture
 beforeAll(async () => {
-  door = await startDoor()
+  door = await startDoor({ env: { WATCHERS_PER_TENANT: String(mostWatchers) } })
 }, 60_000)
 afterAll(() => door.stop(), 60_000)
 
@@ -220,4 +221,36 @@ describe('the list', () => {
       expect((await list(query)).status).toBe(400)
     },
   )
+})
+
+test('a tenant has so many streams and long polls open and no more; others are not affected', async () => {
+  const { view } = await submit('watched')
+  const gone = Array.from({ length: mostWatchers }, () => new AbortController())
+  const watch = (signal: AbortSignal) => door.api(`/v1/requests/${view.id}/events`, { signal })
+  const open = await Promise.all(gone.map(({ signal }) => watch(signal)))
+  expect(open.map(({ status }) => status)).toEqual(gone.map(() => 200))
+
+  const body = chatLine('unheard').body
+  const prefer = { prefer: 'respond-async, wait=5', 'idempotency-key': 'unheard' }
+  for (const refused of [
+    await door.api(`/v1/requests/${view.id}/events`),
+    await door.api(`/v1/requests/${view.id}?wait=5`),
+    await door.api('/v1/chat/completions', { json: body, headers: prefer }),
+  ]) {
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1'])
+    expect(await refused.json()).toMatchObject({ error: { code: 'rate_limited' } })
+  }
+  expect((await door.ledger.list(tenant, { customId: 'unheard', limit: 1 })).rows).toEqual([])
+  expect((await door.api(`/v1/requests/${view.id}`)).status).toBe(200)
+
+  const made = await door.api('/v1/keys', { json: { tenant: 'contoso', scopes: ['submit', 'read'] } })
+  const { key } = (await made.json()) as { key: string }
+  const theirs = (await (await door.api('/v1/requests', { json: chatLine('theirs'), key })).json()) as View
+  expect((await door.api(`/v1/requests/${theirs.id}?wait=1`, { key })).status).toBe(200)
+
+  gone[0]?.abort()
+  await vi.waitFor(async () => expect((await door.api(`/v1/requests/${view.id}?wait=1`)).status).toBe(200), {
+    timeout: 15_000,
+  })
+  for (const one of gone) one.abort()
 })

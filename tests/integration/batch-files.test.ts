@@ -156,10 +156,43 @@ test('a sticky batch that one region cannot take as a whole fails with the reaso
   }
 })
 
-test('a file that is deleted before its batch began is an error of the batch', async () => {
+test('a file is kept while a batch has yet to read it, and may be deleted from then on', async () => {
   const file = await upload(line('a'))
   const { id } = await fixture.submit(file.id)
+  await expect(fixture.files.delete('contoso', file.id)).rejects.toMatchObject({ code: 'conflict', param: 'file_id' })
+  const worker = fixture.worker()
+  await fixture.drive(worker, id, ({ status }) => status === 'in_progress')
   await fixture.files.delete('contoso', file.id)
+  await expect(fixture.files.get('contoso', file.id)).rejects.toMatchObject({ code: 'not_found' })
+  const batch = await fixture.drive(worker, id)
+  expect(batch).toMatchObject({ status: 'completed', request_counts: { total: 1, completed: 1, failed: 0 } })
+})
+
+test('a file whose blob went away before its batch began is an error of the batch', async () => {
+  await fixture.blobs.put('contoso', 'in/lines.jsonl', Buffer.from(line('a')), 'application/jsonl')
+  const file = await fixture.files.adopt('contoso', 'contoso/in/lines.jsonl', 'k')
+  const { id } = await fixture.submit(file.id)
+  await fixture.blobs.remove('contoso', 'contoso/in/lines.jsonl')
   const batch = await fixture.drive(fixture.worker(), id)
   expect(batch).toMatchObject({ status: 'failed', errors: { data: [{ code: 'file_not_found' }] } })
+})
+
+test('a blob that was there before its file is bounded like an upload, and outlives the file', async () => {
+  const small = await BatchFixture.over(stores, { max_file_bytes: 2_000 })
+  try {
+    const put = (name: string, count: number) => {
+      const content = Array.from({ length: count }, (_, n) => line(`n${n}`)).join('\n')
+      return small.blobs.put('contoso', name, Buffer.from(content), 'application/jsonl')
+    }
+    await put('in/large.jsonl', 50)
+    const adopted = small.files.adopt('contoso', 'contoso/in/large.jsonl', 'large')
+    await expect(adopted).rejects.toMatchObject({ code: 'message_too_large', param: 'file' })
+    expect(await small.files.adopted('contoso', 'large')).toBeUndefined()
+    const ref = await put('in/small.jsonl', 3)
+    const file = await small.files.adopt('contoso', ref.blob, 'small')
+    await small.files.delete('contoso', file.id)
+    expect((await small.blobs.get('contoso', ref)).byteLength).toBe(ref.bytes)
+  } finally {
+    await small.close()
+  }
 })

@@ -1,4 +1,4 @@
-import type { RequestLine } from '@sluice/contracts'
+import { decodeLine, type RequestLine } from '@sluice/contracts'
 import type { Claim, Row } from '@sluice/ledger'
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
@@ -28,11 +28,14 @@ const slowly = (lines_per_minute: number, cancel_ms = 1_000) =>
     ),
   )
 
+/** A message's line as its receiver reads it. */
+const arrived = (body: unknown): RequestLine => decodeLine(Buffer.from(JSON.stringify(body)))
+
 /** What a router would do with the lines that went to their lane. */
 async function runLane(): Promise<number> {
   const messages = fixture.sent.splice(0)
   for (const { body, properties } of messages) {
-    const claim = await claimed(body as RequestLine, String(properties?.idempotencyKey))
+    const claim = await claimed(arrived(body), String(properties?.idempotencyKey))
     await fixture.ledger.finish(claim, {
       status: 'succeeded',
       response: { status_code: 200, request_id: 'online', body: { answer: 'online' } },
@@ -119,7 +122,7 @@ test('lines without an answer at the deadline expire, and the others stay answer
   // Nobody runs the lane: its requests expire, as a sweeper would have it.
   await fixture.clock.advance(hourMs)
   for (const { body, properties } of fixture.sent.splice(0)) {
-    const claim = await claimed(body as RequestLine, String(properties?.idempotencyKey))
+    const claim = await claimed(arrived(body), String(properties?.idempotencyKey))
     await fixture.ledger.finish(claim, { status: 'expired', error: { code: 'deadline_exceeded', message: 'late' } })
   }
   const batch = await fixture.drive(worker, id)

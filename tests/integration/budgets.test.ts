@@ -75,6 +75,18 @@ describe('a budget', () => {
     expect(await workers[1]?.spend(tenant)).toEqual({ dayUsd: 4, monthUsd: 4, heldUsd: 0 })
   })
 
+  it('counts what calls without a budget cost, a second’s worth at a time and before it closes', async () => {
+    const [budgets, another] = [worker(), worker()]
+    for (let call = 0; call < 5; call++) budgets.count('fabrikam', 0.25)
+    await until(async () => (await another.spend('fabrikam')).dayUsd > 0, 'it is counted')
+    expect(await another.spend('fabrikam')).toEqual({ dayUsd: 1.25, monthUsd: 1.25, heldUsd: 0 })
+    budgets.count('fabrikam', 1)
+    budgets.count('contoso', 0)
+    await budgets.close()
+    expect((await another.spend('fabrikam')).monthUsd).toBe(2.25)
+    expect((await another.spend('contoso')).monthUsd).toBe(0)
+  })
+
   it('counts tenants apart, and those without a budget too', async () => {
     const budgets = worker()
     const other = await budgets.reserve({ tenant: 'fabrikam', estimateUsd: 100, budget: {} })

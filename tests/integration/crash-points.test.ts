@@ -167,6 +167,7 @@ class World {
       wakeDispatcher: () => {},
       gate: new SoloGate(),
       progress: createProgressReport({ publish: () => {} }),
+      openFile: () => Promise.reject(new Error('no request here has a file')),
       clockTrusted: () => true,
       clock,
       logger,

@@ -29,16 +29,27 @@ describe('on the wire', () => {
   test('a body that dribbles is ended with 408, while an upload may take its time as long as it comes', async () => {
     const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
     const uploadHead = head('Content-Type: application/x-ndjson', 'Connection: close', 'Transfer-Encoding: chunked')
-    const { url } = await door.another({ BODY_TIMEOUT_MS: '1500' })
+    const { url } = await door.another({ BODY_TIMEOUT_MS: '1500', UPLOAD_BYTES_PER_SECOND: '4000' })
     const slow = open(url)
     slow.write(`${head('Content-Type: application/json', 'Content-Length: 5000')}{"custom_id"`)
     const stalled = open(url)
     stalled.write(uploadHead)
+    const form = open(url)
+    form.write(
+      'POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nPrefer: respond-async\r\nTransfer-Encoding: chunked\r\n' +
+        `Authorization: Bearer ${platformKey}\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n` +
+        chunk('--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'),
+    )
     const steady = open(url)
     steady.write(uploadHead)
-    const filling = setInterval(() => steady.write(chunk(`${' '.repeat(4_000)}\n`)), 100)
-    const [dribbled, ended] = await Promise.all([rest(slow), rest(stalled)])
+    const filling = setInterval(() => {
+      steady.write(chunk(`${' '.repeat(4_000)}\n`))
+      // It goes on, at a quarter of the pace that it should have.
+      if (form.writable) form.write(chunk('x'.repeat(100)))
+    }, 100)
+    const [dribbled, ended, crawled] = await Promise.all([rest(slow), rest(stalled), rest(form)])
     clearInterval(filling)
+    expect(crawled).toMatch(/^HTTP\/1\.1 408 [^]*too slow/)
     expect(dribbled).toMatch(/^HTTP\/1\.1 408 /)
     expect(dribbled).toContain('"param":"body"')
     expect(ended).not.toContain('"status":202')
@@ -97,6 +108,44 @@ describe('bodies', () => {
   })
 })
 
+describe('a path', () => {
+  test.each<[method: string, path: string, allow: string]>([
+    ['GET', '/v1/chat/completions', 'POST'],
+    ['DELETE', '/v1/embeddings?x=1', 'POST'],
+    ['GET', '/openai/v1/responses', 'POST'],
+    ['PUT', '/openai/deployments/gpt-4.1/chat/completions?api-version=2024-10-21', 'POST'],
+    ['PATCH', '/openai-realtime/v1/embeddings', 'POST'],
+    ['PUT', '/v1/requests', 'GET, HEAD, POST'],
+    ['POST', `/v1/requests/req_${'0'.repeat(32)}`, 'DELETE, GET, HEAD'],
+    ['POST', '/v1/models', 'GET, HEAD'],
+    ['PATCH', '/openai-sticky/v1/files', 'GET, HEAD, POST'],
+    ['POST', '/health/ready', 'GET, HEAD'],
+  ])('%s %s is a 405 that names %s', async (method, path, allow) => {
+    const answer = await door.api(path, { method })
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, allow])
+    const error = {
+      code: 'method_not_allowed',
+      type: 'invalid_request_error',
+      param: null,
+      message: expect.any(String),
+    }
+    expect(await answer.json()).toEqual({ error })
+  })
+
+  test.each([
+    ['GET', '/v2/models'],
+    ['GET', '/openai/v1/nothing'],
+    ['POST', '/openai/v1/nothing'],
+    ['POST', '/v1/chat/completions/'],
+    ['POST', '/openai-realtime/v1/audio/speech'],
+    ['PROPFIND', '/v1/nothing'],
+  ])('%s %s is a 404', async (method, path) => {
+    const answer = await door.api(path, { method, headers: { 'content-type': 'application/json' } })
+    expect([answer.status, answer.headers.get('allow')]).toEqual([404, null])
+    expect(await answer.json()).toMatchObject({ error: { code: 'not_found', type: 'invalid_request_error' } })
+  })
+})
+
 test('no prompt and no key reaches the logs', async () => {
   const secret = 'the-prompt-that-nobody-may-log'
   await door.api('/v1/requests', { json: chatLine('s', {}, { messages: [{ role: 'user', content: secret }] }) })
@@ -145,13 +194,13 @@ test('no route answers with an internal error, hangs, or tells one tenant of ano
 
   const asTenant = await fuzzRoutes({ ...common, key: mine.key, seed: 20_261_121, rounds: 8, secrets: [theirSecret] })
   expect(asTenant.findings).toEqual([])
-  const asOperator = await fuzzRoutes({ ...common, key: platformKey, seed: 7, rounds: 3, secrets: [] })
-  expect(asOperator.findings).toEqual([])
-  expect(asTenant.requests).toBeGreaterThan(200)
-
   // Whatever was tried, what is theirs is as it was.
   const theirsNow = await door.api(`/v1/requests/${id}`, { key: theirs.key })
   expect(await theirsNow.json()).toMatchObject({ id, status: 'accepted', custom_id: theirSecret })
+  // An operator may delete their key, so nothing is asked with it after this.
+  const asOperator = await fuzzRoutes({ ...common, key: platformKey, seed: 7, rounds: 3, secrets: [] })
+  expect(asOperator.findings).toEqual([])
+  expect(asTenant.requests).toBeGreaterThan(200)
 }, 180_000)
 
 // The last test: the door is closed afterwards.

@@ -155,6 +155,22 @@ describe('administration', () => {
     expect([await mayRead(old.key), await mayRead(fresh.key), await mayRead(last.key)]).toEqual([200, 401, 200])
   })
 
+  test('a queued request carries the limits of its key, the same name after a rotation', async () => {
+    const old = await make({ scopes: ['submit'], limits: { tokens_per_minute: 900 } })
+    const rotated = (await (
+      await door.api(`/v1/keys/${old.id}/rotate`, { json: { overlap_seconds: 60 } })
+    ).json()) as Key
+    const stored = async (key: string, customId: string) => {
+      const answer = await door.api('/v1/requests', { json: chatLine(customId), key })
+      const { id } = (await answer.json()) as { id: string }
+      return door.ledger.get('local', id)
+    }
+    const first = await stored(old.key, 'limited-1')
+    expect(first?.key_limits).toEqual({ principal: expect.stringMatching(/^key-/), tokens_per_minute: 900 })
+    expect((await stored(rotated.key, 'limited-2'))?.key_limits).toEqual(first?.key_limits)
+    expect((await stored(platformKey, 'unlimited'))?.key_limits).toBeUndefined()
+  })
+
   test('a change is known to every instance at once', async () => {
     const second = await door.another()
     const { id, key } = await make({ scopes: ['read'] })

@@ -95,12 +95,6 @@ describe('Prefer: respond-async', () => {
     expect(other.status).toBe(409)
   })
 
-  test('is refused for sound, which cannot be queued', async () => {
-    const answer = await call('respond-async', { model: 'tts-1', input: 'x', voice: 'alloy' }, {}, '/v1/audio/speech')
-    expect(answer.status).toBe(400)
-    expect(await answer.json()).toMatchObject({ error: { code: 'unsupported_url', param: 'url' } })
-  })
-
   test.each<[string, object | string, string, number, string | null]>([
     ['no messages', { model: 'auto' }, 'respond-async', 400, 'messages'],
     ['a message without a role', { messages: [{ content: 'x' }] }, 'respond-async', 400, 'messages[0].role'],
@@ -123,6 +117,10 @@ describe('limits', () => {
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 429])
     expect(answers[0]?.headers.get('x-ratelimit-limit-requests')).toBe('3')
     expect(answers.map((answer) => Number(answer.headers.get('x-ratelimit-remaining-requests')))).toEqual([2, 1, 0, 0])
+    // What one call takes comes back in twenty seconds.
+    const [first, last] = [answers[0]!, answers[3]!].map((answer) => answer.headers.get('x-ratelimit-reset-requests'))
+    expect(first).toMatch(/^(20|19\.\d+)s$/)
+    expect(last).toMatch(/^(1m0|5\d(\.\d+)?)s$/)
     const refused = answers[3]!
     expect(await refused.json()).toMatchObject({ error: { code: 'rate_limited', type: 'rate_limit_error' } })
     // Three a minute come back one every twenty seconds.
@@ -196,6 +194,15 @@ describe('the chat front', () => {
       score: expect.any(Number),
       sessionId: 's1',
     })
+    // Its tenant has no budget; what it spends is counted all the same.
+    await vi.waitFor(
+      async () => {
+        const usage = (await (await door.api('/v1/usage')).json()) as { spend: { day_usd: number } }
+        expect(usage).toMatchObject({ tenant: 'local', budget: { day_usd: null, month_usd: null } })
+        expect(usage.spend.day_usd).toBeGreaterThan(0)
+      },
+      { timeout: 15_000, interval: 100 },
+    )
   })
 
   test('keeps a session in its region', async () => {

@@ -1,7 +1,14 @@
 import { type Admission, assumeIdle, type Budgets, createAdmission } from '@sluice/admission'
 import type { AnswerCache } from '@sluice/cache'
 import { type Deployment, platformConfigSchema, type PlatformConfig, type RequestBody } from '@sluice/contracts'
-import { createExecution, createRegionAffinity, type Execution, type Outcome, type RunInput } from '@sluice/execution'
+import {
+  createExecution,
+  createRegionAffinity,
+  createResponsePins,
+  type Execution,
+  type Outcome,
+  type RunInput,
+} from '@sluice/execution'
 import { createModels } from '@sluice/models'
 import { systemClock } from '@sluice/resilience'
 import * as routing from '@sluice/routing'
@@ -25,6 +32,7 @@ export interface Setup {
   prices?: object
   cache?: AnswerCache
   budgets?: Budgets
+  evictionOf?: (deployment: string) => AbortSignal | undefined
 }
 
 export interface Running {
@@ -56,7 +64,7 @@ export async function startExecutionBench(config: TwinConfigInput): Promise<Exec
 }
 
 function running(setup: Setup, redis: PrivateRedis): Running {
-  const { deployments, cache, budgets } = setup
+  const { deployments, cache, budgets, evictionOf } = setup
   const config: PlatformConfig = platformConfigSchema.parse({
     version: 1,
     routing: { thresholds: { medium: 0.2, large: 0.5 }, ...setup.routing },
@@ -70,8 +78,22 @@ function running(setup: Setup, redis: PrivateRedis): Running {
   const metrics = createMetrics('test')
   const admission = createAdmission({ redis: redis.client, clock: systemClock, logger })
   const models = createModels({ deployments: config.deployments, clock: systemClock })
-  const affinity = createRegionAffinity({ redis: redis.client, clock: systemClock })
-  const parts = { config, routing, admission, models, affinity, cache, budgets, logger, metrics, clock: systemClock }
+  const affinity = createRegionAffinity({ redis: redis.client, deployments, clock: systemClock })
+  const pins = createResponsePins({ redis: redis.client, deployments, clock: systemClock })
+  const parts = {
+    evictionOf,
+    config,
+    routing,
+    admission,
+    models,
+    affinity,
+    pins,
+    cache,
+    budgets,
+    logger,
+    metrics,
+    clock: systemClock,
+  }
   const execution = createExecution(parts)
   const run: Running['run'] = (body, more = {}) => {
     const { signal = new AbortController().signal, ...input } = more

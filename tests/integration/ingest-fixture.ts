@@ -16,6 +16,14 @@ import { twinConfig } from '../../stack/src/twin-config.ts'
 export const platformKey = 'first-key-of-the-platform'
 const twinKey = 'key-of-the-twin'
 
+interface Answer {
+  body: unknown
+  /** Of a body that is not JSON. */
+  contentType?: string
+  deltas?: unknown[]
+  silent?: boolean
+}
+
 export interface DoorFixture {
   url: string
   /** Calls ingest; `key` null sends none. */
@@ -31,9 +39,11 @@ export interface DoorFixture {
   cosmos: Cosmos
   redis: RedisConnections
   connections: Record<string, string>
+  /** What an ingest is configured with. */
+  env: Record<string, string>
   controls: Record<string, string>
   /** Ends a request as a worker does, deltas included; `silent`: as one whose words to Redis are lost. */
-  finish(tenant: string, id: string, answer: { body: unknown; deltas?: unknown[]; silent?: boolean }): Promise<Row>
+  finish(tenant: string, id: string, answer: Answer): Promise<Row>
   stop(): Promise<void>
 }
 
@@ -107,7 +117,7 @@ export async function startDoor(
     )
 
     return {
-      ...{ url, process, another, logs, ledger, progress, cosmos, redis, connections, controls, stop },
+      ...{ url, process, another, logs, ledger, progress, cosmos, redis, connections, controls, env, stop },
       api: (path, { key = platformKey, json, ...init } = {}) =>
         fetch(`${url}${path}`, {
           signal: AbortSignal.timeout(25_000),
@@ -119,7 +129,7 @@ export async function startDoor(
             ...(init.headers as Record<string, string> | undefined),
           },
         }),
-      async finish(tenant, id, { body, deltas = [], silent = false }) {
+      async finish(tenant, id, { body, contentType, deltas = [], silent = false }) {
         const row = await ledger.get(tenant, id)
         if (row?.line.url === undefined) throw new Error(`${id} is not stored`)
         const line = { ...row.line, url: row.line.url, ...(row.body === undefined ? {} : { body: row.body }) }
@@ -132,7 +142,8 @@ export async function startDoor(
         if (claimed.kind !== 'claimed') throw new Error(`${id} is ${claimed.kind}`)
         if (!silent) progress.publish(tenant, id, { kind: 'started', attempt: 1 })
         for (const [index, chunk] of deltas.entries()) progress.publish(tenant, id, { kind: 'delta', index, chunk })
-        const response = { status_code: 200, request_id: 'chatcmpl-1', body }
+        const type = contentType === undefined ? {} : { content_type: contentType }
+        const response = { status_code: 200, request_id: 'chatcmpl-1', body, ...type }
         const finished = await ledger.finish(claimed.claim, { status: 'succeeded', response })
         if (!silent) progress.publish(tenant, id, { kind: 'finished', status: 'succeeded' })
         return finished

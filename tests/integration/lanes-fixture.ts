@@ -61,15 +61,23 @@ class Rooms {
   /** Calls that may begin, by model; absent is as many as come. */
   readonly room = new Map<string, number>()
   readonly calls: string[] = []
+  /** Keys that have used up their own limits. */
+  readonly keysAtLimit = new Set<string>()
+  /** Tries of theirs. */
+  refusedKeys = 0
   /** Keeps a call going until it resolves. */
   during: (customId: string, signal: AbortSignal) => Promise<void> = async () => {}
   afterMs = 50
 
   readonly execution: Execution = {
-    run: async ({ body, onAttempt }, signal) => {
+    run: async ({ body, keyLimits, onAttempt }, signal) => {
       const { model } = body
       const decision = { score: null, tier: null, model, deployment: model, region: 'r', why: 'test', attempts: [] }
       const whole = { ...decision, cache: 'off' as const, escalated: false }
+      if (this.keysAtLimit.has(keyLimits?.principal ?? '')) {
+        this.refusedKeys++
+        return { kind: 'later', afterMs: this.afterMs, reason: 'tenant', decision: whole, modelMs: 0 }
+      }
       const left = this.room.get(model) ?? Infinity
       if (left <= 0) return { kind: 'later', afterMs: this.afterMs, reason: 'full', decision: whole, modelMs: 0 }
       this.room.set(model, left - 1)
@@ -197,6 +205,7 @@ export class LanesFixture {
         classify,
         gate: new SoloGate(),
         progress: createProgressReport({ publish: () => {} }),
+        openFile: (tenant, ref, signal) => this.#blobs.pipe(tenant, ref, signal),
         clockTrusted: () => true,
         clock,
         logger,

@@ -10,6 +10,8 @@ beforeAll(async () => {
 afterEach(async () => {
   await fixture.stopWorkers()
   fixture.rooms.room.clear()
+  fixture.rooms.keysAtLimit.clear()
+  fixture.rooms.afterMs = 50
   fixture.rooms.calls.length = 0
   fixture.rooms.during = async () => {}
   await fixture.redis.client.flushall()
@@ -144,6 +146,28 @@ test('a row that was stored and never sent goes to the index and runs', async ()
   await ledger.accept({ tenant: 't', key: id, line: line(id) as never, lane: 'standard', via: 'http' })
   await eventually(() => answered([id]))
   expect(await fixture.queued('standard')).toBe(0)
+})
+
+test('a key at its own limit waits, and its tenant’s other keys go on', async () => {
+  const { ledger, parking } = fixture.worker()
+  const [first, second, other, none] = names(4) as [string, string, string, string]
+  fixture.rooms.keysAtLimit.add('key-1')
+  fixture.rooms.afterMs = 60_000
+  const accept = (id: string, principal?: string) => {
+    const keyLimits = principal === undefined ? undefined : { principal, tokens_per_minute: 100 }
+    return ledger.accept({ tenant: 't', key: id, line: line(id) as never, lane: 'standard', via: 'http', keyLimits })
+  }
+  await Promise.all([accept(first, 'key-1'), accept(second, 'key-1')])
+  await eventually(() => fixture.rooms.refusedKeys > 0 && parking.view.lane('standard').rows === 2)
+  await Promise.all([accept(other, 'key-2'), accept(none)])
+  await eventually(() => answered([other, none]))
+  expect(fixture.eventsOf(first)).toEqual([])
+  const waiting = (await fixture.rows()).filter(({ line }) => [first, second].includes(line.custom_id))
+  expect(waiting.map(({ status, parked }) => [status, parked?.class])).toEqual([
+    ['waiting', 'a#key-1'],
+    ['waiting', 'a#key-1'],
+  ])
+  for (const { id } of waiting) await ledger.cancel('t', id)
 })
 
 test('draining gives back to the index what is not done in time', async () => {

@@ -1,6 +1,13 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { type Admission, assumeIdle, createAdmission, createBudgets, type TenantShare } from '@sluice/admission'
+import {
+  type Admission,
+  assumeIdle,
+  createAdmission,
+  type Budgets,
+  createBudgets,
+  type TenantShare,
+} from '@sluice/admission'
 import { createAnswerCache } from '@sluice/cache'
 import {
   type ApiKeyRow,
@@ -10,8 +17,8 @@ import {
   platformConfigSchema,
 } from '@sluice/contracts'
 import { startCosmosEmulator } from '@sluice/emulator-cosmos'
-import { createForwarder, type Forwarder } from '@sluice/execution'
-import { createForwardClient } from '@sluice/models'
+import { createForwarder, createRegionAffinity, createResponsePins, type Forwarder } from '@sluice/execution'
+import { createForwardClient, createModels } from '@sluice/models'
 import { systemClock } from '@sluice/resilience'
 import { decide } from '@sluice/routing'
 import { connectCosmos } from '@sluice/storage'
@@ -28,17 +35,23 @@ import { deploymentOn, type ModelTwin, startModelTwin } from './model-twin.ts'
 import { type PrivateRedis, startPrivateRedis } from './private-redis.ts'
 
 export const doorKey = 'sk-door-test-key'
+/** Of another tenant. */
+export const fabrikamKey = 'sk-door-test-key-of-fabrikam'
 
 /** One door over the given deployments; limits that a test wants short are short. */
 export interface DoorOptions {
   deployments?: (twin: ModelTwin) => Deployment[]
   aliases?: PlatformConfig['routing']['aliases']
   shares?: readonly TenantShare[]
-  tenants?: Record<string, { budget?: { day_usd?: number } }>
+  tenants?: Record<string, { budget?: { day_usd?: number }; cascade?: boolean }>
+  /** Of the routing section. */
+  cascade?: object
+  cache?: object
   waitMs?: number
   stallMs?: number
   bodyLimit?: number
   formLimit?: number
+  heldLimit?: number
   requestTimeout?: number
 }
 
@@ -48,6 +61,7 @@ export interface Door {
   drain: Drain
   forwarder: Forwarder
   admission: Admission
+  budgets: Budgets
   metrics: Metrics
   /** Lines of its log. */
   log: string[]
@@ -102,10 +116,11 @@ export async function startDoorFixture(): Promise<DoorFixture> {
   await cosmos.provision()
   await assumeIdle(redis.client)
   const rows = cosmos.rows<ApiKeyRow>('keys')
-  const store = ({ id, hash }: ReturnType<typeof identifyKey>, scope: 'submit' | 'read') =>
-    rows.create({ id, hash: hash.toString('hex'), tenant: 'contoso', scopes: [scope] })
+  const store = ({ id, hash }: ReturnType<typeof identifyKey>, scope: 'submit' | 'read', tenant = 'contoso') =>
+    rows.create({ id, hash: hash.toString('hex'), tenant, scopes: [scope] })
   await store(identifyKey(doorKey), 'submit')
   await store(identifyKey('sk-read-only-key'), 'read')
+  await store(identifyKey(fabrikamKey), 'submit', 'fabrikam')
   const keys = createApiKeys({
     rows,
     redis: { client: redis.client, forSubscriptions: () => redis.connect() },
@@ -120,11 +135,12 @@ export async function startDoorFixture(): Promise<DoorFixture> {
       const deployments = (options.deployments ?? everyDeployment)(twin)
       const config = platformConfigSchema.parse({
         version: 1,
-        routing: { thresholds: { medium: 0.2, large: 0.5 }, aliases: options.aliases ?? {} },
+        routing: { thresholds: { medium: 0.2, large: 0.5 }, aliases: options.aliases ?? {}, cascade: options.cascade },
         deployments,
         lanes: { standard: { tenants: '*', share: 1 } },
         batches: { tenants: '*' },
         tenants: options.tenants ?? {},
+        cache: options.cache ?? {},
       })
       const log: string[] = []
       const logger = createLogger({ service: 'door', destination: { write: (line) => void log.push(line) } })
@@ -136,7 +152,11 @@ export async function startDoorFixture(): Promise<DoorFixture> {
       const base = { config, logger, metrics, clock: systemClock }
       const budgets = createBudgets({ redis: redis.client, cosmos, clock: systemClock, logger })
       const cache = createAnswerCache({ ...base, cosmos, config: config.cache })
-      const forwarder = createForwarder({ ...base, routing: { decide }, admission, client, budgets, cache, limits })
+      const affinity = createRegionAffinity({ redis: redis.client, deployments, clock: systemClock })
+      const pins = createResponsePins({ redis: redis.client, deployments, clock: systemClock })
+      const models = createModels({ deployments, clock: systemClock })
+      const parts = { ...base, routing: { decide }, admission, client, budgets, cache, models, affinity, pins, limits }
+      const forwarder = createForwarder(parts)
       const drain = createDrain(systemClock)
       const door = createOpenAIDoor({
         ...base,
@@ -147,6 +167,7 @@ export async function startDoorFixture(): Promise<DoorFixture> {
         corsHeaders: () => [],
         bodyLimit,
         formLimit,
+        heldLimit: options.heldLimit ?? 256 * 1024 * 1024,
       })
       const { requestTimeout = 30_000 } = options
       const timeouts = { connectionTimeout: 60_000, requestTimeout, keepAliveTimeout: 60_000 }
@@ -163,12 +184,14 @@ export async function startDoorFixture(): Promise<DoorFixture> {
         drain,
         forwarder,
         admission,
+        budgets,
         metrics,
         log,
         close: async () => {
           app.server.closeAllConnections()
           await app.close()
           await forwarder.close()
+          await models.close()
           await cache.close()
           await budgets.close()
           admission.close()

@@ -100,6 +100,42 @@ describe('bodies', () => {
   })
 })
 
+describe('bodies that are held at a time', () => {
+  it('are bounded together: what is too much is a 503 before it is read, and small ones pass', async () => {
+    const own = await fixture.open({ bodyLimit: 64 * 1024, formLimit: 64 * 1024, heldLimit: 80 * 1024 })
+    const post = (body: string, path = chat, type = 'application/json') =>
+      fetch(`${own.url}${path}`, {
+        method: 'POST',
+        body,
+        headers: { 'content-type': type, authorization: `Bearer ${doorKey}` },
+      })
+    try {
+      const slow = new RawClient(own.port)
+      clients.push(slow)
+      const body = chatBody('x'.repeat(50 * 1024))
+      const head = `POST ${chat} HTTP/1.1\r\nhost: d\r\nauthorization: Bearer ${doorKey}\r\ncontent-type: application/json\r\n`
+      slow.send(`${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body.slice(0, 100)}`)
+      let refused = await post(body)
+      while (refused.status !== 503) refused = await post(body)
+      expect(refused.headers.get('retry-after')).toBe('1')
+      expect(await refused.json()).toMatchObject({ error: { code: 'no_capacity' } })
+      const form = `--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${'x'.repeat(50_000)}\r\n--b--\r\n`
+      const upload = await post(form, '/v1/audio/transcriptions', 'multipart/form-data; boundary=b')
+      expect(upload.status).toBe(503)
+      expect((await post(chatBody())).status).toBe(200)
+
+      slow.send(body.slice(100))
+      await until(() => slow.text.startsWith('HTTP/1.1 '), 'the first one is answered')
+      slow.socket.destroy()
+      let room = await post(body)
+      while (room.status === 503) room = await post(body)
+      expect(room.status).toBe(200)
+    } finally {
+      await own.close()
+    }
+  })
+})
+
 describe('forms', () => {
   const form = (body: string, type = 'multipart/form-data; boundary=b') =>
     call(body, { 'content-type': type }, '/v1/audio/transcriptions')

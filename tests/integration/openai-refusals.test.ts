@@ -170,6 +170,8 @@ describe('errors', () => {
   })
 })
 
+const resetOf = ({ headers }: APIError): string => headers?.get('x-ratelimit-reset-requests') ?? ''
+
 describe('limits of a tenant', () => {
   const chatWith = async (options: Parameters<DoorFixture['open']>[0]) => {
     const own = await fixture.open(options)
@@ -197,11 +199,22 @@ describe('limits of a tenant', () => {
     expect(response.headers.get('x-ratelimit-remaining-requests')).toBe('1')
     expect(response.headers.get('x-ratelimit-limit-tokens')).toBe('10000')
     expect(Number(response.headers.get('x-ratelimit-remaining-tokens'))).toBeGreaterThan(9_000)
+    // A minute is counted by seconds that leave as a whole.
+    for (const what of ['requests', 'tokens']) {
+      expect(response.headers.get(`x-ratelimit-reset-${what}`)).toMatch(/^1m(0(\.\d+)?|1)s$/)
+    }
     await ask()
     const error = await failure(ask())
     expect(error).toBeInstanceOf(RateLimitError)
     expect(error.code).toBe('rate_limited')
-    expect(Number(error.headers?.get('retry-after-ms'))).toBeGreaterThan(1_000)
+    const waitMs = Number(error.headers?.get('retry-after-ms'))
+    expect(waitMs).toBeGreaterThan(1_000)
+    expect(error.headers?.get('x-ratelimit-remaining-requests')).toBe('0')
+    const [, minutes = 0, seconds = 0] = /^(?:(\d)m)?([\d.]+)s$/.exec(resetOf(error)) ?? []
+    // Room for one call comes no later than for all of them, which were made within moments.
+    const resetMs = Number(minutes) * 60_000 + Number(seconds) * 1_000
+    expect(resetMs).toBeGreaterThanOrEqual(waitMs)
+    expect(resetMs - waitMs).toBeLessThan(20_000)
     expect(await fixture.twin.calls()).toHaveLength(2)
   })
 

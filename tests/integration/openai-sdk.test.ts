@@ -1,3 +1,5 @@
+import { createRegionAffinity } from '@sluice/execution'
+import { systemClock } from '@sluice/resilience'
 import OpenAI, { APIError, AzureOpenAI, NotFoundError, toFile } from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Door, type DoorFixture, doorKey, startDoorFixture } from './openai-door-fixture.ts'
@@ -229,5 +231,25 @@ describe('AzureOpenAI', () => {
       for (const region of seen) regions.add(region)
     }
     expect(regions.size).toBe(2)
+  })
+
+  it('stays with a conversation where a failover has led it, as the queue does', async () => {
+    const options = { headers: { 'x-sluice-conversation': 'moved' } }
+    const regionOf = async () => {
+      const ask = openai.chat.completions.create({ model: 'gpt-4.1', messages: user('hi') }, options)
+      return (await ask.withResponse()).response.headers.get('x-sluice-region') ?? ''
+    }
+    const home = await regionOf()
+    expect(await regionOf()).toBe(home)
+    await fixture.twin.post('faults', { type: 'status', status: 503, resource: home })
+    const moved = await regionOf()
+    expect(moved).not.toBe(home)
+    await fixture.twin.reset()
+    for (let turn = 0; turn < 3; turn++) expect(await regionOf()).toBe(moved)
+    // What router-workers read.
+    const affinity = createRegionAffinity({ redis: fixture.redis.client, deployments: [], clock: systemClock })
+    expect((await affinity.find('contoso', 'moved')).last).toBe(moved)
+    const ttl = await fixture.redis.client.ttl('sluice:affinity:contoso|moved')
+    expect(ttl).toBeGreaterThan(23 * 3600)
   })
 })

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { systemClock } from '@sluice/resilience'
 import { createLogger } from '@sluice/telemetry'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -78,6 +80,43 @@ describe('a spot machine that is to be evicted', () => {
       attempts: [{ code: 'model_unavailable' }, { status: 200 }],
     })
   })
+})
+
+it('gives up what is in flight when the machine goes without a word', async () => {
+  watcher.stop()
+  await running.close()
+  let events: object[] = []
+  let asked = 0
+  const machine = createServer((request, response) => {
+    if (request.method === 'GET') return void response.end(JSON.stringify({ Events: events }))
+    asked++
+    request.resume()
+  })
+  await new Promise<void>((resolve) => machine.listen(0, '127.0.0.1', resolve))
+  const endpoint = `http://127.0.0.1:${(machine.address() as AddressInfo).port}`
+  const silent = { ...spot(), endpoint: `${endpoint}/v1`, spot: { scheduled_events_url: endpoint } }
+  const evictionOf = (name: string) => watcher.evictionOf(name)
+  running = await bench.start({ deployments: [silent, paid()], evictionOf })
+  const { admission } = running
+  const logger = createLogger({ service: 'test', destination: { write: (line) => void lines.push(line) } })
+  watcher = watchEvictions({ deployments: [silent], admission, clock: systemClock, logger, intervalMs: 20 })
+  watcher.start()
+  try {
+    const pending = running.done(chat('hi', { model: 'small' }))
+    await expect.poll(() => asked, { timeout: 10_000 }).toBe(1)
+    const NotBefore = new Date(Date.now() + 100).toUTCString()
+    events = [{ EventId: 'e', EventType: 'Preempt', NotBefore, Resources: [] }]
+    expect((await pending).decision).toMatchObject({
+      deployment: 'paid-swedencentral',
+      attempts: [{ code: 'model_unavailable' }, { status: 200 }],
+    })
+    // What is asked after that is not given up with it.
+    expect(watcher.evictionOf(silent.name)?.aborted).toBe(false)
+    expect(watcher.evictionOf('paid-swedencentral')).toBeUndefined()
+  } finally {
+    machine.closeAllConnections()
+    await new Promise((resolve) => machine.close(resolve))
+  }
 })
 
 it('says once that an address is away, and goes on asking', async () => {

@@ -58,8 +58,11 @@ export interface Grant {
   unseenTokens: number
   /** Share of the deployment's tokens in use after the grant, 0 to 1. */
   utilisation: number
-  /** What is left of the tenant's or its key's minute after the grant, the least of both; absent without such a limit. */
-  tenantLeft: { requests?: number; tokens?: number }
+  /**
+   * What is left of the tenant's or its key's minute after the grant, the least of both; absent without such a limit.
+   * `resetMs`: until the whole minute's allowance is there again, if nothing more is taken.
+   */
+  tenantLeft: { requests?: number; tokens?: number; resetMs?: number }
   /**
    * Releases the slots, corrects the tenant's tokens, and teaches the deployment's limit, cool-down and breaker. Every
    * grant is ended exactly once, whatever happens; a second call does nothing. Never throws, never waits.
@@ -79,7 +82,8 @@ export type Reservation =
    * No room now. `afterMs`: the earliest moment, from now, at which there is some, if nobody else takes it; exact, except
    * for slots, which nobody can foresee: then the mean time between two that become free, 20 to 1,000 ms.
    */
-  | { kind: 'later'; afterMs: number; reason: RefusalReason }
+  /** `tenantLeft` comes with the reason `tenant`, while Redis is there. */
+  | { kind: 'later'; afterMs: number; reason: RefusalReason; tenantLeft?: Grant['tenantLeft'] }
   /** The request alone is more than a minute's tokens of every candidate, or of its tenant. */
   | { kind: 'never'; reason: 'deployment' | 'tenant' }
 

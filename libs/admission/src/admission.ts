@@ -50,10 +50,11 @@ export function createAdmission(options: AdmissionOptions): Admission {
   const { breaker = usualBreaker } = options
   const settings = scriptSettings(breaker, leaseMs)
   const script = createQuotaScript({ redis, clock, deadlineMs, settings, time: options.time })
-  const shared = createSharedAdmission(script, ({ deployment, from, to }: BreakerMove) => {
+  const onMove = ({ deployment, from, to }: BreakerMove) => {
     logger.warn({ deployment, from, to }, 'breaker moved')
     counted?.moved(deployment, to)
-  })
+  }
+  const shared = createSharedAdmission({ redis, script, onMove, time: options.time })
   const view = new DeploymentView((quotas) => shared.look(quotas), clock)
   const counted = options.metrics && createAdmissionMetrics(options.metrics, () => view.states.values())
   const held = new HeldSlots({
@@ -100,7 +101,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
   const cooled = async ({ deployment, quota }: Grant, ms: number) => {
     own.cool(deployment, clock.monotonic() + ms)
     if (mode === 'alone') return
-    await script('cool', { deployments: [deployment], operands: [Math.ceil(ms), quota.tokensPerMinute] }).catch(leave)
+    await shared
+      .run('cool', { deployments: [deployment], operands: [Math.ceil(ms), quota.tokensPerMinute] })
+      .catch(leave)
   }
 
   const observed = async (grant: Grant, { remainingTokens }: { remainingTokens?: number | undefined }) => {
@@ -110,7 +113,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const used = limit - remainingTokens
     if (used <= usedTokens && unseenTokens === 0) return
     const operands = [limit, used, usedTokens, atMs, tokens]
-    await script('observe', { deployments: [deployment], operands }).catch(leave)
+    await shared.run('observe', { deployments: [deployment], operands }).catch(leave)
   }
 
   const ended = async (id: string, grant: Grant, shares: readonly TenantShare[], call: CallEnd) => {
@@ -121,7 +124,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (coolMs > 0) own.cool(grant.deployment, now + coolMs)
     own.ended(grant.deployment, call.outcome, isFailure(call.outcome), now)
     if (mode === 'alone') return
-    await Promise.all([shared.finish(id, grant, shares, call, coolMs), observed(grant, call)]).catch(leave)
+    await shared.finish(id, grant, shares, call, coolMs).catch(leave)
+    await observed(grant, call)
   }
 
   const grantOf = (
@@ -161,13 +165,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const paced = priority === 'standard' || priority === 'bulk'
     const room = await shared.reserve({ id, candidates, shares, tokens, paced, signal })
     if (room.kind === 'later') return room
-    const { quota, usedTokens, unseenTokens, slotsInUse, callsLeft: requests, tokensLeft } = room
+    const { quota, usedTokens, unseenTokens, slotsInUse, tenantLeft: left } = room
     const inUse = Math.min(quota.tokensPerMinute, usedTokens + unseenTokens)
     view.granted(quota.name, inUse, slotsInUse)
-    const left = {
-      ...(requests === undefined ? {} : { requests }),
-      ...(tokensLeft === undefined ? {} : { tokens: tokensLeft }),
-    }
     return grantOf(id, shares, room, { tokens, utilisation: inUse / quota.tokensPerMinute, left })
   }
 
@@ -212,16 +212,17 @@ export function createAdmission(options: AdmissionOptions): Admission {
     utilisation: (names) => new Map(names.map((name) => [name, view.utilisation(name)])),
     states: (quotas) => shared.look(quotas),
     async drain(deployment, { reason, untilMs = 0 }) {
-      await script('drain', { deployments: [deployment], operands: [Math.ceil(untilMs), reason] })
+      await shared.run('drain', { deployments: [deployment], operands: [Math.ceil(untilMs), reason] })
       logger.warn({ deployment, reason, untilMs }, 'drained')
     },
     async undrain(deployment) {
-      const [was] = await script('undrain', { deployments: [deployment], operands: [] })
+      const [was] = await shared.run('undrain', { deployments: [deployment], operands: [] })
       if (was === 1) logger.info({ deployment }, 'undrained')
       return was === 1
     },
     close() {
       closed = true
+      shared.flush()
       retry?.cancel()
       held.close()
       view.close()

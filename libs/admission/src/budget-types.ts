@@ -38,6 +38,11 @@ export interface Budgets {
     budget: Budget
     signal?: AbortSignal | undefined
   }): Promise<BudgetReservation>
+  /**
+   * Counts what a call of a tenant without a budget cost. Gathered for a second: where nothing is limited, a command of
+   * Redis for each call buys nothing. A crash forgets that second. Never throws, never waits.
+   */
+  count(tenant: string, usd: number): void
   /** @throws AppError `storage_unavailable` when neither Redis nor, after a flush, the database can tell. */
   spend(tenant: string, signal?: AbortSignal): Promise<Spend>
   /** Writes the last checkpoints and stops renewing. */

@@ -32,6 +32,8 @@ interface Running {
   period: Period
 }
 
+const countedMs = 1_000
+
 /**
  * Budgets over a Redis that all workers share. Amounts are set aside, charged and given back by one script, so that
  * neither a race nor a crash can overspend or leak: a hold that nobody renews ends with its lease.
@@ -51,10 +53,12 @@ export function createBudgets(options: BudgetOptions): Budgets {
   const dirty = new Map<string, { tenant: string; period: Period }>()
   const loading = new Map<string, Promise<void>>()
   const sending = new Set<Promise<void>>()
+  const counted = new Map<string, Running>()
   const worker = randomUUID().slice(0, 8)
   let serial = 0
   let renewal: Timer | undefined
   let checkpoint: Timer | undefined
+  let counting: Timer | undefined
   let closed = false
 
   const markDirty = (at: { tenant: string; period: Period }) => {
@@ -112,6 +116,19 @@ export function createBudgets(options: BudgetOptions): Budgets {
   const send = (sent: Promise<void>) => {
     sending.add(sent)
     void sent.finally(() => sending.delete(sent))
+  }
+
+  const sendCounted = () => {
+    counting?.cancel()
+    counting = undefined
+    for (const one of counted.values()) {
+      if (outage.ongoing) outage.owe(one, one.nano)
+      else {
+        const id = `${worker}-${++serial}`
+        send(script.commit(one.tenant, one.period, id, one.nano).then(() => markDirty(one), outage.enter))
+      }
+    }
+    counted.clear()
   }
 
   const holdOf = (id: string, hold: Running, stored: boolean): BudgetHold => {
@@ -173,6 +190,17 @@ export function createBudgets(options: BudgetOptions): Budgets {
       return { kind: 'held', hold: holdOf(id, hold, false) }
     },
 
+    count(tenant, usd) {
+      const nano = toNano(usd)
+      if (nano <= 0) return
+      const period = periodAt(now())
+      const key = `${period.day} ${tenant}`
+      const same = counted.get(key)
+      if (same === undefined) counted.set(key, { tenant, period, nano })
+      else same.nano += nano
+      if (!closed) counting ??= clock.setTimeout(sendCounted, countedMs)
+    },
+
     async spend(tenant, signal) {
       const period = periodAt(now())
       const { month, days, held } = await look(tenant, period, signal)
@@ -183,6 +211,7 @@ export function createBudgets(options: BudgetOptions): Budgets {
       closed = true
       renewal?.cancel()
       checkpoint?.cancel()
+      sendCounted()
       await Promise.all(sending)
       outage.close()
       await writeCheckpoints()

@@ -10,7 +10,9 @@ const charactersPerToken = 4
  * https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota#understanding-rate-limits
  */
 export function estimateTokens(body: RequestBody, url: LineUrl): number {
-  if (url === '/v1/embeddings') return tokensOf(inputCharacters(body.input))
+  // A recording's tokens nobody knows before it is heard; of speech the provider counts the text.
+  if (url === '/v1/audio/transcriptions') return 1
+  if (url === '/v1/embeddings' || url === '/v1/audio/speech') return tokensOf(inputCharacters(body.input))
   const items = typeof body.input === 'string' ? [{ role: 'user', content: body.input }] : (body.messages ?? body.input)
   let characters = typeof body.instructions === 'string' ? 'system: \n'.length + body.instructions.length : 0
   let images = 0

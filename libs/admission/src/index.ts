@@ -9,6 +9,7 @@ export {
   type ReserveInput,
   type TenantShare,
 } from './admission-types.ts'
+export { type BudgetCheck, createBudgetCheck } from './budget-check.ts'
 export { type BudgetOptions, createBudgets } from './budgets.ts'
 export type { BudgetHold, Budgets, Spend } from './budget-types.ts'
 export { estimateTokens } from './estimate-tokens.ts'

@@ -8,6 +8,8 @@ import { windows } from './windows.ts'
 export interface ScriptingRedis {
   evalsha(sha1: string, numberOfKeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>
   eval(script: string, numberOfKeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>
+  /** The connection, while there is one. */
+  readonly stream?: { cork(): void; uncork(): void } | undefined
 }
 
 type Evaluate = (redis: ScriptingRedis, keys: readonly string[], args: readonly (string | number)[]) => Promise<unknown>
@@ -58,6 +60,8 @@ interface ScriptCall {
   /** More keys, as they are. */
   more?: readonly string[]
   operands: readonly (number | string)[]
+  /** The simulated time that it is about, where it was asked for earlier. */
+  at?: number | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -78,12 +82,12 @@ export function createQuotaScript(options: {
   const reserve = luaScript([...basis, 'reserve.lua'], settings)
   const others = luaScript([...basis, 'learning.lua', 'operations.lua'], settings)
 
-  return async (operation, { deployments = [], shares = [], more = [], operands, signal }) => {
+  return async (operation, { deployments = [], shares = [], more = [], operands, at = time?.(), signal }) => {
     const keys = [epochKey, drainsKey]
     for (const name of deployments) keys.push(...deploymentKeys(name))
     for (const name of shares) keys.push(...tenantKeys(name))
     keys.push(...more)
-    const args = [operation, time === undefined ? '' : time(), deployments.length, ...operands]
+    const args = [operation, at ?? '', deployments.length, ...operands]
     const evaluate = operation === 'reserve' ? reserve : others
     try {
       const late = () => new AppError('storage_unavailable', `Redis did not answer within ${deadlineMs} ms.`)

@@ -7,7 +7,9 @@ import type {
   RefusalReason,
   TenantShare,
 } from './admission-types.ts'
-import { lessonsKey, type QuotaScript } from './quota-script.ts'
+import type { QuotaScript, ScriptingRedis } from './quota-script.ts'
+import { type Ask, askBatches, type Batch, type End, endBatches } from './script-batches.ts'
+import { windows } from './windows.ts'
 
 type SharedReservation =
   | {
@@ -18,10 +20,9 @@ type SharedReservation =
       unseenTokens: number
       slotsInUse: number
       /** Of the shares, where one has such a limit. */
-      callsLeft: number | undefined
-      tokensLeft: number | undefined
+      tenantLeft: Grant['tenantLeft']
     }
-  | { kind: 'later'; afterMs: number; reason: RefusalReason }
+  | { kind: 'later'; afterMs: number; reason: RefusalReason; tenantLeft?: Grant['tenantLeft'] }
 
 export interface BreakerMove {
   deployment: string
@@ -53,8 +54,44 @@ const scriptOutcome = (outcome: CallEnd['outcome']): string => {
   return answers.has(outcome) ? 'ok' : 'neutral'
 }
 
-/** The operations of the script with their shapes. */
-export function createSharedAdmission(script: QuotaScript, onMove: (move: BreakerMove) => void) {
+const unlimited: Grant['tenantLeft'] = {}
+
+/** What the script says is left; -1: no such limit. */
+function leftOf(calls: number, tokens: number, resetMs: number): Grant['tenantLeft'] {
+  if (calls < 0 && tokens < 0) return unlimited
+  return { ...(calls < 0 ? {} : { requests: calls }), ...(tokens < 0 ? {} : { tokens }), resetMs }
+}
+
+/** A minute is counted by seconds, each of which leaves as a whole, as tenants.lua says. */
+const resetMsAt = (atMs: number): number => windows.tokens - (atMs % 1_000)
+
+interface Asked extends Ask {
+  answered(reservation: SharedReservation): void
+  failed(error: unknown): void
+}
+
+interface Ended extends End {
+  done(): void
+  failed(error: unknown): void
+}
+
+/**
+ * The operations of the script with their shapes. What is reserved and what ends in one turn of the event loop shares a
+ * run of the script: a busy worker's calls cost Redis and the worker itself a fraction of what each would alone.
+ */
+export function createSharedAdmission(options: {
+  redis: Pick<ScriptingRedis, 'stream'>
+  script: QuotaScript
+  onMove: (move: BreakerMove) => void
+  time: (() => number) | undefined
+}) {
+  const { redis, script, onMove, time } = options
+  let others: (() => void)[] = []
+  let asks: Asked[] = []
+  let ends: Ended[] = []
+  let turn: NodeJS.Immediate | undefined
+  let turnAt: number | undefined
+
   const reportMoves = (moves: unknown, deployments: readonly string[]) => {
     const list = moves as readonly number[]
     for (let at = 0; at < list.length; at += 3) {
@@ -63,42 +100,89 @@ export function createSharedAdmission(script: QuotaScript, onMove: (move: Breake
     }
   }
 
+  const sendAsks = async ({ calls, quotas, ...call }: Batch<Asked>) => {
+    try {
+      const answer = await script('reserve', { ...call, at: turnAt })
+      reportMoves(answer.at(-1), call.deployments)
+      for (const [index, one] of calls.entries()) one.answered(readAnswer(answer as number[], index, quotas))
+    } catch (error) {
+      for (const one of calls) one.failed(error)
+    }
+  }
+
+  const sendEnds = async ({ calls, ...call }: Batch<Ended>) => {
+    try {
+      const answer = await script('finish', { ...call, at: turnAt })
+      reportMoves(answer.at(-1), call.deployments)
+      for (const one of calls) one.done()
+    } catch (error) {
+      for (const one of calls) one.failed(error)
+    }
+  }
+
+  // Ends first: whoever ends a call and asks for the next one, or looks, finds its own slot free.
+  const flush = () => {
+    clearImmediate(turn)
+    turn = undefined
+    const [ended, asked, run] = [ends, asks, others]
+    ends = []
+    asks = []
+    others = []
+    const { stream } = redis
+    stream?.cork()
+    try {
+      for (const batch of endBatches(ended)) void sendEnds(batch)
+      for (const one of run) one()
+      for (const batch of askBatches(asked)) void sendAsks(batch)
+    } finally {
+      stream?.uncork()
+    }
+  }
+
+  // Simulated time may move on within a turn.
+  const gather = () => {
+    const now = time?.()
+    if (now !== turnAt) flush()
+    turnAt = now
+    turn ??= setImmediate(flush)
+  }
+
+  /** Any other operation, in its turn. */
+  const run: QuotaScript = (operation, call) =>
+    new Promise((resolve, reject) => {
+      gather()
+      const at = turnAt
+      others.push(() => script(operation, { ...call, at }).then(resolve, reject))
+    })
+
   return {
-    async reserve(input: {
-      id: string
-      candidates: readonly Quota[]
-      shares: readonly TenantShare[]
-      tokens: number
-      paced: boolean
-      signal?: AbortSignal | undefined
-    }): Promise<SharedReservation> {
-      const { id, candidates, shares, tokens, paced, signal } = input
-      const deployments = candidates.map(({ name }) => name)
-      const limits = candidates.flatMap((one) => [one.tokensPerMinute, one.requestsPerMinute, one.maxConcurrency ?? 0])
-      const own = shares.flatMap((one) => [one.requestsPerMinute ?? 0, one.tokensPerMinute ?? 0, one.concurrency ?? 0])
-      const operands = [id, tokens, paced ? 1 : 0, shares.length, ...limits, ...own]
-      const answer = await script('reserve', { deployments, shares: shares.map(({ name }) => name), operands, signal })
-      reportMoves(answer.at(-1), deployments)
-      if (answer[0] === 0) {
-        return {
-          kind: 'later',
-          afterMs: Number(answer[1]),
-          reason: refusalReasons[Number(answer[2]) - 1] ?? 'deployment',
+    /** Sends what was gathered, now. */
+    flush,
+
+    run,
+
+    /** @throws the signal's reason when it aborts first; what was asked by then may have been granted. */
+    reserve({ signal, ...ask }: Ask & { signal?: AbortSignal | undefined }): Promise<SharedReservation> {
+      return new Promise((resolve, reject) => {
+        const onAbort = () => {
+          asks = asks.filter((one) => one !== asked)
+          reject(signal?.reason as Error)
         }
-      }
-      const [index = 1, atMs = 0, usedTokens = 0, unseenTokens = 0, slots = 0, callsLeft = -1, tokensLeft = -1] = answer
-        .slice(1, -1)
-        .map(Number)
-      return {
-        kind: 'room',
-        quota: candidates[index - 1] as Quota,
-        atMs,
-        usedTokens,
-        unseenTokens,
-        slotsInUse: slots + 1,
-        callsLeft: callsLeft < 0 ? undefined : callsLeft,
-        tokensLeft: tokensLeft < 0 ? undefined : tokensLeft,
-      }
+        signal?.addEventListener('abort', onAbort, { once: true })
+        const asked: Asked = {
+          ...ask,
+          answered(reservation) {
+            signal?.removeEventListener('abort', onAbort)
+            resolve(reservation)
+          },
+          failed(error) {
+            signal?.removeEventListener('abort', onAbort)
+            reject(error as Error)
+          },
+        }
+        gather()
+        asks.push(asked)
+      })
     },
 
     /** Reads the states of deployments. */
@@ -106,18 +190,12 @@ export function createSharedAdmission(script: QuotaScript, onMove: (move: Breake
       if (quotas.length === 0) return []
       const deployments = quotas.map(({ name }) => name)
       const operands = quotas.flatMap(({ tokensPerMinute, maxConcurrency = 0 }) => [tokensPerMinute, maxConcurrency])
-      const answer = await script('look', { deployments, operands })
+      const answer = await run('look', { deployments, operands })
       reportMoves(answer.at(-1), deployments)
       return quotas.map((quota, index) => stateOf(quota, answer[index] as readonly unknown[]))
     },
 
-    async finish(
-      id: string,
-      grant: Grant,
-      shares: readonly TenantShare[],
-      call: CallEnd,
-      coolMs: number,
-    ): Promise<void> {
+    finish(id: string, grant: Grant, shares: readonly TenantShare[], call: CallEnd, coolMs: number): Promise<void> {
       const { quota, tokens, atMs = 0 } = grant
       const { outcome, ms, firstByteMs, usage } = call
       const actual = usage === undefined ? -1 : usage.input_tokens - freeTokens(usage, quota) + usage.output_tokens
@@ -129,28 +207,36 @@ export function createSharedAdmission(script: QuotaScript, onMove: (move: Breake
           : firstByteMs === undefined
             ? ['', ms / work]
             : ['First', firstByteMs]
-      const answer = await script('finish', {
-        deployments: [quota.name],
-        shares: shares.map(({ name }) => name),
-        more: [lessonsKey(quota.name)],
-        operands: [
-          id,
-          scriptOutcome(outcome),
-          atMs,
-          tokens,
-          actual,
-          quota.maxConcurrency ?? 0,
-          Math.ceil(ms),
-          latency.toFixed(4),
-          measure,
-          quota.kind === 'ptu' ? 1 : 0,
-          Math.ceil(coolMs),
-          quota.tokensPerMinute,
-        ],
+      const said = scriptOutcome(outcome)
+      return new Promise((done, failed) => {
+        const fields = { id, quota, shares, outcome: said, atMs, tokens, actual, ms, latency, measure, coolMs }
+        gather()
+        ends.push({ ...fields, done, failed })
       })
-      reportMoves(answer.at(-1), [quota.name])
     },
   }
+}
+
+// As reserve.lua writes it.
+const answerLength = 8
+
+function readAnswer(answers: readonly number[], call: number, quotas: readonly Quota[]): SharedReservation {
+  const at = call * answerLength
+  const [granted, a = 0, b = 0, c = 0, d = 0, e = 0, f = -1, g = -1] = answers.slice(at, at + answerLength)
+  if (granted === 1) {
+    return {
+      kind: 'room',
+      quota: quotas[a - 1] as Quota,
+      atMs: b,
+      usedTokens: c,
+      unseenTokens: d,
+      slotsInUse: e + 1,
+      tenantLeft: leftOf(f, g, resetMsAt(b)),
+    }
+  }
+  const reason = refusalReasons[b - 1] ?? 'deployment'
+  if (reason !== 'tenant') return { kind: 'later', afterMs: a, reason }
+  return { kind: 'later', afterMs: a, reason, tenantLeft: leftOf(c, d, e) }
 }
 
 function stateOf({ name, tokensPerMinute }: Quota, told: readonly unknown[]): DeploymentState {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { PlatformConfig } from '@sluice/contracts'
-import { AppError } from '@sluice/errors'
+import { AppError, toAppError } from '@sluice/errors'
 import { lineOf } from '@sluice/ledger'
 import type { Sender } from '@sluice/messaging'
 import { batchEvent, publishBatchEvent } from './batch-events.ts'
@@ -168,10 +168,14 @@ async function fileLinesOf(
   signal: AbortSignal,
 ): Promise<AsyncIterable<CheckedLine>> {
   const file = await files.get(batch.tenant, batch.input_file_id ?? '')
-  if (file === undefined) throw new BatchRefused('file_not_found', 'The input file is not there any more.')
-  const content = await blobs.open(batch.tenant, file.blob, signal)
+  if (file === undefined) throw fileGone()
+  const content = await blobs.open(batch.tenant, file.blob, signal).catch((error: unknown) => {
+    throw toAppError(error).code === 'body_ref_not_found' ? fileGone() : error
+  })
   return checkedLines(platform, batch.tenant, content)
 }
+
+const fileGone = () => new BatchRefused('file_not_found', 'The input file is not there any more.')
 
 async function* checkedLines(platform: PlatformConfig, tenant: string, content: AsyncIterable<Uint8Array>) {
   const checker = new LineChecker(platform, tenant)

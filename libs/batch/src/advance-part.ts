@@ -7,7 +7,7 @@ import { FenceLost } from './batch-store.ts'
 import { collectPart } from './collect-part.ts'
 import { advanceOnline } from './online-part.ts'
 import { deploymentOf, now, onlineFromMs, type PartContext, pollPause, type Step, transfer } from './part-context.ts'
-import { goOn } from './go-on.ts'
+import { goOn, placeInLine } from './go-on.ts'
 import { linesFor, shortUrl } from './part-lines.ts'
 import { pickByHeadroom } from './pick-region.ts'
 import type { RegionalBatch } from './provider.ts'
@@ -56,7 +56,9 @@ type Advance = (context: PartContext, part: PartRow, batch: BatchRow, signal: Ab
 const steps: Record<PartRow['status'], Advance> = {
   planned: async (context, part, batch) => {
     const { store, clock } = context
-    if (isEnding(batch)) return end(context, part, nothingDone)
+    const place = await placeInLine(context, part)
+    if (place === 'not yet') return { row: part, afterMs: pollPause(context, part) }
+    if (place === 'orphan' || isEnding(batch)) return end(context, part, nothingDone)
     if (part.route.length === 0) return now(await store.move(part, 'online'))
     if (clock.now() >= onlineFromMs(context, batch)) {
       if (batch.mode === 'sticky') return end(context, part, nothingDone)

@@ -23,7 +23,8 @@ import type { BodyRef, DeliverTarget, LineUrl, SluiceOptions, Usage } from '@slu
  * - `fence` never falls; only the holder of the current one moves a row. `cancel` takes the fence as a worker does.
  * - A terminal batch and a done part never change again, except that their event is noted as published.
  * - The lines of a part that ended without an answer belong to exactly one child (`<part>.r`), created before the part
- *   is done; a part is done once. So each line is in the results of one part, and its cost is counted once.
+ *   is done; a part is done once. A child that its parent does not name does nothing: a holder that had lost the fence
+ *   made it. So each line is in the results of one part, and its cost is counted once.
  * - `open` is true from birth until nothing is left to do, its last event included; `due_at` says when somebody must look
  *   at the latest. Rows are the truth; whatever timer rings is a hint.
  */
@@ -233,6 +234,8 @@ export interface FileRow {
   problems: BatchProblem[]
   /** Its blob, under `<tenant>/`. */
   blob: string
+  /** The blob was there before the file, and outlives it. */
+  adopted?: true
   /** The url that all its lines name. */
   endpoint?: LineUrl
   /** Of a sticky file: where its batches run, for good. */

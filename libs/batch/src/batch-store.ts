@@ -68,6 +68,17 @@ export function createBatchStore({ cosmos, clock }: { cosmos: Cosmos; clock: Clo
         parameters: { tenant, ...(after === undefined ? {} : { at: after.created_at, id: after.id }) },
         limit,
       }),
+    /** A batch that has not laid out its input file yet, and so still needs it: its id. */
+    async reads(tenant: string, file: string): Promise<string | undefined> {
+      const [found] = await rows.query<{ id: string }>({
+        sql:
+          `SELECT c.id FROM c WHERE c.tenant = @tenant AND c.kind = 'batch' AND c.open = true ` +
+          `AND c.status = 'validating' AND c.input_file_id = @file`,
+        parameters: { tenant, file },
+        limit: 1,
+      })
+      return found?.id
+    },
     /** Rows that somebody must look at now, the longest overdue first. */
     due: (limit: number): Promise<RowRef[]> =>
       rows.query<RowRef>({

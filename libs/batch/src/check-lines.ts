@@ -1,6 +1,7 @@
 import {
   checkDeliverTargets,
   checkLine,
+  isBatchUrl,
   type LineUrl,
   nestsTooDeeply,
   type PlatformConfig,
@@ -55,6 +56,9 @@ export class LineChecker {
       throw new AppError('message_too_large', `longer than ${most} bytes`, { param: 'body' })
     }
     const line = checkLine(withFullUrl(parse(bytes, ended)))
+    if (!isBatchUrl(line.url)) {
+      throw new AppError('unsupported_url', `url: ${line.url} cannot be part of a batch`, { param: 'url' })
+    }
     const { tenant = this.#tenant, deliver } = line.sluice ?? {}
     if (tenant !== this.#tenant) {
       throw new AppError('tenant_not_allowed', 'sluice.tenant: not the tenant of the file', { param: 'sluice.tenant' })

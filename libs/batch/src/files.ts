@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { LineUrl, PlatformConfig, RequestLine } from '@sluice/contracts'
 import { AppError, toAppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
-import type { Blobs, BlobWriter, Cosmos } from '@sluice/storage'
+import type { Blobs, Cosmos } from '@sluice/storage'
 import type { Redis } from 'ioredis'
 import type { BatchProblem, FileRow } from './batch-row.ts'
 import { batchRoute } from './batch-route.ts'
@@ -56,8 +56,13 @@ export interface Files {
     options: UploadOptions,
     signal?: AbortSignal,
   ): Promise<FileObject>
-  /** A file that lies under the tenant's prefix already, by its whole blob name; the same key gives the same file. */
+  /**
+   * A file that lies under the tenant's prefix already, by its whole blob name; the same key gives the same file.
+   * @throws AppError `message_too_large`, `body_ref_not_found`, `storage_unavailable`
+   */
   adopt(tenant: string, blob: string, key: string, signal?: AbortSignal): Promise<FileObject>
+  /** What `adopt` made of that key before. */
+  adopted(tenant: string, key: string): Promise<FileObject | undefined>
   /** @throws AppError `not_found`, as for another tenant's file */
   get(tenant: string, id: string): Promise<FileObject>
   /** The newest first. @param after the id of the last file of the page before; @param limit up to 100 */
@@ -75,7 +80,10 @@ export interface Files {
     signal?: AbortSignal,
     from?: (bytes: number) => number,
   ): Promise<{ bytes: number; stream: AsyncIterable<Uint8Array> }>
-  /** @throws AppError `not_found` */
+  /**
+   * Deletes a file, and what it holds unless that lay there before Sluice knew it.
+   * @throws AppError `not_found`; `conflict` while a batch still has to read it
+   */
   delete(tenant: string, id: string): Promise<{ id: string; object: 'file'; deleted: true }>
 }
 
@@ -95,7 +103,8 @@ export function createFiles({ cosmos, blobs, platform, clock, redis }: FilesOpti
   const store = createFileStore({ cosmos })
   const pins = createPins({ redis })
   const health = createRegionHealth({ redis, clock })
-  const enqueued = createEnqueued({ redis, store: createBatchStore({ cosmos, clock }) })
+  const batchStore = createBatchStore({ cosmos, clock })
+  const enqueued = createEnqueued({ redis, store: batchStore })
 
   const find = async (tenant: string, id: string): Promise<FileRow> => {
     const row = await store.get(tenant, id)
@@ -154,6 +163,11 @@ export function createFiles({ cosmos, blobs, platform, clock, redis }: FilesOpti
     return shown(await find(row.tenant, row.id))
   }
 
+  const adopted = async (tenant: string, key: string): Promise<FileObject | undefined> => {
+    const row = await store.get(tenant, adoptedId(key))
+    return row === undefined ? undefined : shown(row)
+  }
+
   return {
     async upload(tenant, content, { purpose, filename, sticky = false }, signal) {
       if (purpose !== 'batch') {
@@ -168,7 +182,7 @@ export function createFiles({ cosmos, blobs, platform, clock, redis }: FilesOpti
       const id = `file-${randomUUID().replaceAll('-', '')}`
       const path = `files/${id}.jsonl`
       const writer = blobs.writer(tenant, path, 'application/jsonl', signal)
-      const counted = stored(content, writer, platform.batch.max_file_bytes)
+      const counted = bounded(content, platform.batch.max_file_bytes, (chunk) => writer.write(chunk))
       const { lines, rejected, problems, models, endpoint } = await check(tenant, counted, signal)
       const region = sticky ? await pinnedRegion(models) : undefined
       const bytes = await writer.close()
@@ -181,28 +195,23 @@ export function createFiles({ cosmos, blobs, platform, clock, redis }: FilesOpti
       if (region !== undefined) await pins.set(tenant, id, region)
       return file
     },
+    adopted,
     async adopt(tenant, blob, key, signal) {
-      const id = `file-${key}`
-      const known = await store.get(tenant, id)
-      if (known !== undefined) return shown(known)
+      const known = await adopted(tenant, key)
+      if (known !== undefined) return known
+      const id = adoptedId(key)
       let bytes = 0
-      const counted = async function* (stream: AsyncIterable<Uint8Array>) {
-        for await (const chunk of stream) {
-          bytes += chunk.byteLength
-          yield chunk
-        }
-      }
-      const found = await check(tenant, counted(await blobs.open(tenant, blob, signal)), signal).catch(
-        (error: unknown) => {
-          // Even a file without one good line is a batch whose lines are answered.
-          if (toAppError(error).code === 'invalid_line' && bytes > 0) return undefined
-          throw error
-        },
-      )
+      const count = (chunk: Uint8Array) => void (bytes += chunk.byteLength)
+      const counted = bounded(await blobs.open(tenant, blob, signal), platform.batch.max_file_bytes, count)
+      const found = await check(tenant, counted, signal).catch((error: unknown) => {
+        // Even a file without one good line is a batch whose lines are answered.
+        if (toAppError(error).code === 'invalid_line' && bytes > 0) return undefined
+        throw error
+      })
       const { lines = 0, rejected = 0, problems = [], endpoint } = found ?? {}
       return save({
         ...{ id, tenant, schema: 1, purpose: 'batch', filename: blob.split('/').at(-1) ?? blob, bytes, lines },
-        ...{ rejected, problems, blob },
+        ...{ rejected, problems, blob, adopted: true },
         ...(endpoint === undefined ? {} : { endpoint }),
         created_at: new Date(clock.now()).toISOString(),
       })
@@ -220,23 +229,39 @@ export function createFiles({ cosmos, blobs, platform, clock, redis }: FilesOpti
       return { bytes, stream: await blobs.open(tenant, blob, signal, from(bytes)) }
     },
     async delete(tenant, id) {
-      const { blob } = await find(tenant, id)
+      const { blob, adopted: foreign = false } = await find(tenant, id)
+      const reader = await batchStore.reads(tenant, id)
+      if (reader !== undefined) {
+        throw new AppError(
+          'conflict',
+          `${reader} is still reading the file. Cancel it, or wait until it is in progress.`,
+          {
+            param: 'file_id',
+          },
+        )
+      }
       await store.remove(tenant, id)
-      await blobs.remove(tenant, blob)
+      if (!foreign) await blobs.remove(tenant, blob)
       return { id, object: 'file', deleted: true }
     },
   }
 }
 
-/** Passes the content on as it is stored, up to a limit. Of a file that is given up nothing stays. */
-async function* stored(content: AsyncIterable<Uint8Array>, writer: BlobWriter, maxBytes: number) {
+const adoptedId = (key: string): string => `file-${key}`
+
+/** Passes the content on up to a limit, and each chunk to `see` before. Of an upload that is given up nothing stays. */
+async function* bounded(
+  content: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  see: (chunk: Uint8Array) => Promise<void> | void,
+) {
   let bytes = 0
   for await (const chunk of content) {
     bytes += chunk.byteLength
     if (bytes > maxBytes) {
       throw new AppError('message_too_large', `file: up to ${maxBytes} bytes are taken`, { param: 'file' })
     }
-    await writer.write(chunk)
+    await see(chunk)
     yield chunk
   }
 }

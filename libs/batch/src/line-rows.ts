@@ -1,4 +1,4 @@
-import { type Deployment, type RequestBody, requestIdOf, type RequestLine, type Usage } from '@sluice/contracts'
+import { checkLine, type Deployment, requestIdOf, type RequestLine, type Usage } from '@sluice/contracts'
 import { AppError, isErrorCode } from '@sluice/errors'
 import { type FinishInput, type Ledger, type Outbox, type Row, rowMessage } from '@sluice/ledger'
 import type { Sender } from '@sluice/messaging'
@@ -9,7 +9,7 @@ import type { BatchRow, Ending, PartRow } from './batch-row.ts'
 import type { ResultFields, ResultSink } from './collect-part.ts'
 import { fileLines } from './file-lines.ts'
 import { Pace } from './pace.ts'
-import { indexedLines } from './part-lines.ts'
+import { bodyOf, indexedLines } from './part-lines.ts'
 import { type LineSink, loadPlan, type ManifestLine } from './plan.ts'
 import { WorkWindow } from './work-window.ts'
 
@@ -29,11 +29,13 @@ export interface LineRowsOptions {
 export type LineRows = ReturnType<typeof createLineRows>
 
 const pageSize = 200
-/** Lines go online within this share of the time that is left, and at this rate at least. */
+/** A batch's lines go online within this share of the time that is left, and at this rate at least. */
 const sendingShare = 0.3
 const slowestPerSecond = 50
 /** Fewer at a time than elsewhere, because interactive work runs beside it. */
 const onlineInFlight = 8
+/** Between two looks at what has come back while lines are still being sent. */
+const lookEveryMs = 5_000
 
 /** Lines as requests of the ledger: those of batches that want an event a line, and all that run online in the end. */
 export function createLineRows(options: LineRowsOptions) {
@@ -117,14 +119,22 @@ export function createLineRows(options: LineRowsOptions) {
     /**
      * Sends a part's lines to their lane as bulk requests, no faster than their deadline asks: a flood would only wait
      * there, and slow down what is urgent. Repeated, it sends none twice that is known to be sent.
+     * @param look called every few seconds meanwhile, and waited for
      */
-    async sendOnline(batch: BatchRow, part: PartRow, signal: AbortSignal): Promise<void> {
+    async sendOnline(batch: BatchRow, part: PartRow, look: () => Promise<void>, signal: AbortSignal): Promise<void> {
       const lines = await manifestOf(blobs, batch, part, signal)
       const window = new WorkWindow(Math.min(onlineInFlight, inFlight))
       const { tenant } = batch
       const leftMs = Math.max(1, Date.parse(batch.deadline) - clock.now())
-      const pace = new Pace(clock, Math.max(slowestPerSecond, part.lines / ((leftMs * sendingShare) / 1_000)))
+      // Each part at its share of the rate, because all parts of a batch go at the same time.
+      const slowest = (slowestPerSecond * part.lines) / Math.max(part.lines, batch.lines.total)
+      const pace = new Pace(clock, Math.max(slowest, part.lines / ((leftMs * sendingShare) / 1_000)))
+      let lookAtMs = clock.monotonic() + lookEveryMs
       for await (const { index, bytes } of indexedLines(await blobs.open(tenant, part.blob, signal))) {
+        if (clock.monotonic() >= lookAtMs) {
+          await look()
+          lookAtMs = clock.monotonic() + lookEveryMs
+        }
         const entry = lines.get(index)
         if (entry === undefined) throw new AppError('internal', `${part.id}: line ${index} is not in the manifest.`)
         await window.add(async () => {
@@ -134,10 +144,14 @@ export function createLineRows(options: LineRowsOptions) {
             await pace.next(signal)
             return send(row)
           }
-          const body = { ...bodyFields(bytes), model: entry.model ?? 'auto' } as RequestBody
           // Nobody asked for this line's own event: the batch's files have its answer.
           const { deliver: _, ...sluice } = optionsOf(batch, entry)
-          const line = { custom_id: entry.custom_id, method: 'POST' as const, url: part.endpoint, body, sluice }
+          // Stored as whoever receives its message will read it: the order of a body's fields is part of what a key
+          // stands for.
+          const line = checkLine({
+            ...{ custom_id: entry.custom_id, method: 'POST', url: part.endpoint, sluice },
+            body: { ...bodyOf(bytes), model: entry.model ?? 'auto' },
+          })
           const arrival = { tenant, key: onlineKey(batch, index), line, lane: bulkLane, via: 'service-bus' as const }
           const { row, created } = await ledger.accept({ ...arrival, traceparent: batch.traceparent })
           if (!created) return
@@ -205,11 +219,6 @@ export function createLineRows(options: LineRowsOptions) {
 }
 
 const onlineKey = (batch: BatchRow, index: number): string => `${batch.id}@${index}`
-
-const bodyFields = (bytes: Buffer): Record<string, unknown> => {
-  const { model: _, ...fields } = (JSON.parse(bytes.toString('utf8')) as { body: Record<string, unknown> }).body
-  return fields
-}
 
 function codeOf(code: string, error: AppError): AppError {
   const options = error.param === undefined || error.param === '' ? {} : { param: error.param }

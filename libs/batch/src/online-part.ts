@@ -1,14 +1,16 @@
 import { emptyUsage, type ResultLine, type Usage } from '@sluice/contracts'
 import { isTerminal } from '@sluice/contracts'
+import type { Row } from '@sluice/ledger'
 import type { Blobs } from '@sluice/storage'
 import { type BatchRow, isBatchOver, type PartOutcome, type PartRow } from './batch-row.ts'
+import type { LineRows } from './line-rows.ts'
 import { type PartContext, pollPause, type Step } from './part-context.ts'
 import { resultText } from './part-results.ts'
 import { WorkWindow } from './work-window.ts'
 
 type End = (context: PartContext, part: PartRow, outcome: PartOutcome) => Promise<Step<PartRow>>
 
-/** Rows read at a time while looking for the first that has not ended. */
+/** Rows read at a time. */
 const readAhead = 32
 
 /**
@@ -26,8 +28,13 @@ export async function advanceOnline(
   const ending = batch.status === 'cancelling' || isBatchOver(batch.status)
   if (part.sent !== true) {
     if (ending) return end(context, part, { ...nothing, ...{ usage: emptyUsage } })
-    await rows.sendOnline(batch, part, signal)
-    const row = await store.move(part, 'online', { sent: true, quiet: 0 })
+    let held = part
+    const look = async (): Promise<void> => {
+      const completed = await countEnded(context, held, batch, signal)
+      if (completed > held.live.completed) held = await store.move(held, 'online', { live: { completed, failed: 0 } })
+    }
+    await rows.sendOnline(batch, part, look, signal)
+    const row = await store.move(held, 'online', { sent: true, quiet: 0 })
     return { row, afterMs: pollPause(context, row) }
   }
   if (ending) await cancelAll(context, part, batch, signal)
@@ -87,8 +94,8 @@ async function collect(
   let completed = 0
   let failed = 0
   let cost = 0
-  for await (const { index, id } of rows.onlineIds(batch, part, signal)) {
-    const result = (await rows.get(part.tenant, id))?.result
+  for await (const { index, id, row } of rowsInOrder(rows, part, batch, signal)) {
+    const result = row?.result
     if (result === undefined) continue
     const { status, cost_usd: costUsd, usage: used } = result.sluice
     cost += costUsd
@@ -106,6 +113,24 @@ async function collect(
     ...{ completed, failed, usage, cost_usd: cost, online_usd: cost, waste_usd: 0 },
     results: `${part.tenant}/${path}`,
   }
+}
+
+/** The requests of a part's lines in their order, read some ahead. */
+async function* rowsInOrder(rows: LineRows, part: PartRow, batch: BatchRow, signal: AbortSignal) {
+  const ahead: { index: number; id: string; row: Promise<Row | undefined> }[] = []
+  const first = async () => {
+    const next = ahead.shift()
+    return next === undefined ? undefined : { ...next, row: await next.row }
+  }
+  for await (const { index, id } of rows.onlineIds(batch, part, signal)) {
+    const row = rows.get(part.tenant, id)
+    // Whoever awaits it in its turn hears of a failure.
+    row.catch(() => undefined)
+    ahead.push({ index, id, row })
+    const next = ahead.length < readAhead ? undefined : await first()
+    if (next !== undefined) yield next
+  }
+  for (let next = await first(); next !== undefined; next = await first()) yield next
 }
 
 async function resultOf(

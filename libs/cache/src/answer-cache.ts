@@ -17,6 +17,8 @@ export interface CacheHit {
 
 /** Answers to requests asked before, each tenant's apart from every other's. */
 export interface AnswerCache {
+  /** Answers of sound beyond it are not stored. */
+  readonly maxSoundBytes: number
   /** Never throws but for the signal: a cache that cannot be read is a miss. */
   lookup(ask: CacheAsk, mode: CacheMode, signal?: AbortSignal): Promise<CacheHit | undefined>
   /** Keeps an answer in the background when it is fit to be given again. */
@@ -40,6 +42,8 @@ const lookupDeadlineMs = 1_500
 const storeDeadlineMs = 10_000
 // An answer not kept costs one call; memory for all of them costs the worker.
 const storesAtOnce = 64
+// What an entry takes besides its answer's bytes.
+const rowFrameBytes = 1_024
 
 export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
   const { config, clock, logger, embed } = options
@@ -90,6 +94,9 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
   }
 
   return {
+    // In a row they are base64.
+    maxSoundBytes: Math.floor((config.max_entry_bytes - rowFrameBytes) * 0.75),
+
     async lookup(ask, mode, signal) {
       const timeout = AbortSignal.timeout(lookupDeadlineMs)
       try {

@@ -68,6 +68,12 @@ export function checkLine(value: unknown): RequestLine {
   if (value.body !== undefined && value.body_ref !== undefined) {
     throw new AppError('invalid_line', 'body_ref: not together with body', { param: 'body_ref' })
   }
+  if (url === '/v1/audio/transcriptions' && value.file_ref === undefined) {
+    throw new AppError('invalid_line', 'file_ref: required, the claim check of the recording', { param: 'file_ref' })
+  }
+  if (url !== '/v1/audio/transcriptions' && value.file_ref !== undefined) {
+    throw new AppError('invalid_line', 'file_ref: only for /v1/audio/transcriptions', { param: 'file_ref' })
+  }
   const parsed = (value.body_ref === undefined ? inlineLineSchema : refLineSchema).safeParse(value)
   if (!parsed.success) throw invalidLine(parsed.error)
   return parsed.data as RequestLine

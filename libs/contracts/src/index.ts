@@ -27,6 +27,8 @@ export {
   type BodyRef,
   type DeliverTarget,
   deliverTargetSchema,
+  type FileRef,
+  isBatchUrl,
   type LineUrl,
   type Priority,
   type RequestBody,

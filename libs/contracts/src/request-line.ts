@@ -4,8 +4,17 @@ import { z } from 'zod'
 export const lineVersion = 1
 
 /** The endpoints that a queued line may name. */
-export const lineUrls = ['/v1/chat/completions', '/v1/responses', '/v1/embeddings'] as const
+export const lineUrls = [
+  '/v1/chat/completions',
+  '/v1/responses',
+  '/v1/embeddings',
+  '/v1/audio/speech',
+  '/v1/audio/transcriptions',
+] as const
 export type LineUrl = (typeof lineUrls)[number]
+
+/** Whether the Batch API takes an endpoint; sound it does not. */
+export const isBatchUrl = (url: LineUrl): boolean => !url.startsWith('/v1/audio/')
 
 export const priorities = ['interactive', 'standard', 'bulk'] as const
 export type Priority = (typeof priorities)[number]
@@ -68,6 +77,16 @@ export const bodyRefSchema = z.strictObject({
 /** A claim check: the body lies in Blob Storage under `<tenant>/`. */
 export type BodyRef = z.infer<typeof bodyRefSchema>
 
+// Both end up in the head of a part of a multipart body.
+const headText = z.string().regex(/^[^\p{Cc}]+$/u, 'must be text without control characters')
+
+const fileRefSchema = bodyRefSchema.extend({
+  content_type: headText.max(256),
+  filename: headText.min(1).max(255).optional().describe('its ending names the format'),
+})
+/** A claim check for the file of a multipart call, under `<tenant>/` too. */
+export type FileRef = z.infer<typeof fileRefSchema>
+
 const message = z.looseObject({ role: z.string().min(1) })
 
 // Only what routing and accounting read is validated; everything else passes through untouched, so that a field which
@@ -77,6 +96,8 @@ const requestBodySchemas = {
   '/v1/chat/completions': z.looseObject({ ...common, messages: z.array(message).min(1) }),
   '/v1/responses': z.looseObject({ ...common, input: z.union([z.string(), z.array(z.unknown()).min(1)]) }),
   '/v1/embeddings': z.looseObject({ ...common, input: z.union([z.string(), z.array(z.unknown()).min(1)]) }),
+  '/v1/audio/speech': z.looseObject({ ...common, input: z.string().min(1) }),
+  '/v1/audio/transcriptions': z.looseObject(common).describe('the fields of the form but for its file'),
 } as const satisfies Record<LineUrl, z.ZodType>
 
 /** A request body after validation: OpenAI's object for the line's url, unknown fields included. */
@@ -95,9 +116,16 @@ export const inlineLineSchema = z.discriminatedUnion('url', [
   withBody('/v1/chat/completions'),
   withBody('/v1/responses'),
   withBody('/v1/embeddings'),
+  withBody('/v1/audio/speech'),
+  withBody('/v1/audio/transcriptions').extend({ file_ref: fileRefSchema }),
 ])
 /** A line whose body is a claim check. */
-export const refLineSchema = z.strictObject({ ...frame, url: z.enum(lineUrls), body_ref: bodyRefSchema })
+export const refLineSchema = z.strictObject({
+  ...frame,
+  url: z.enum(lineUrls),
+  body_ref: bodyRefSchema,
+  file_ref: fileRefSchema.optional().describe('of /v1/audio/transcriptions'),
+})
 /** A unit of work: OpenAI's Batch line plus `sluice`. */
 export const requestLineSchema = z.union([inlineLineSchema, refLineSchema])
 
@@ -107,5 +135,7 @@ export interface RequestLine {
   url: LineUrl
   body?: RequestBody
   body_ref?: BodyRef
+  /** What a transcription is made of; no other line has one. */
+  file_ref?: FileRef
   sluice?: SluiceOptions
 }

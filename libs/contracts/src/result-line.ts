@@ -43,6 +43,7 @@ const responseSchema = z.object({
   status_code: z.int(),
   request_id: z.string(),
   body: z.unknown().optional(),
+  content_type: z.string().optional().describe('of a body that is a text and not JSON, such as subtitles'),
   body_ref: bodyRefSchema.extend({ url: z.string().optional() }).optional(),
 })
 const resultErrorSchema = z.object({ code: z.string(), message: z.string(), param: z.string().nullable().optional() })

@@ -1,4 +1,4 @@
-import type { Deployment, LineUrl, PlatformConfig, Usage } from '@sluice/contracts'
+import type { Deployment, DeploymentUrl, PlatformConfig, Usage } from '@sluice/contracts'
 import { costUsd, modelOf, priceOf, priceOfModel, type ModelAnswer } from '@sluice/models'
 import type { Metrics } from '@sluice/telemetry'
 
@@ -51,7 +51,7 @@ export function createAccounts({ config, metrics }: AccountsOptions) {
     },
 
     /** What these tokens cost on the cheapest deployment of the large tier; `otherwise` where it has none for the url. */
-    alwaysLargeUsd(usage: Usage, url: LineUrl, otherwise: number): number {
+    alwaysLargeUsd(usage: Usage, url: DeploymentUrl, otherwise: number): number {
       const costs = large.filter(({ urls }) => urls.includes(url)).map(({ price }) => costUsd(price, usage))
       return costs.length === 0 ? otherwise : Math.min(...costs)
     },

@@ -26,7 +26,7 @@ export function createCachedAnswers({ cache, accounts }: { cache: AnswerCache | 
       if (cache === undefined || mode === undefined) return
       cache.store(askOf(input), mode, {
         status_code: answer.status,
-        content_type: 'application/json',
+        content_type: answer.contentType ?? 'application/json',
         body: answer.body,
         usage: answer.usage,
         cost_usd: costUsd,
@@ -40,12 +40,17 @@ export function createCachedAnswers({ cache, accounts }: { cache: AnswerCache | 
 }
 
 function outcomeOf(answer: CachedAnswer, similarity: number, alwaysLargeUsd: number, input: RunInput): Outcome {
-  const { status_code, body, usage, model, deployment, region, tier } = answer
+  const { status_code, content_type, body, usage, model, deployment, region, tier } = answer
   const why = similarity === 1 ? 'answered before' : `answered before, similarity ${similarity.toFixed(3)}`
   return {
     kind: 'done',
     status: 'succeeded',
-    response: { status_code, request_id: input.requestId, body },
+    response: {
+      status_code,
+      request_id: input.requestId,
+      body,
+      ...(content_type === 'application/json' ? {} : { content_type }),
+    },
     error: null,
     decision: { score: null, tier, model, deployment, region, why, attempts: [], cache: 'hit', escalated: false },
     usage,
@@ -69,7 +74,18 @@ function replay(body: unknown, onDelta: (event: unknown) => void): void {
 
 const askOf = ({ tenant, url, body, options }: RunInput): CacheAsk => ({ tenant, url, body, options })
 
-function modeOf({ options }: RunInput): CacheMode | undefined {
+/**
+ * How a request wants the cache to be asked; undefined: not at all. A recording is not part of what an entry is found by,
+ * and speech in events is not what is kept of it.
+ */
+export function modeOf({
+  options,
+  url,
+  body,
+}: Pick<RunInput, 'options' | 'body'> & { url: string }): CacheMode | undefined {
   const mode = options?.cache
-  return mode === 'exact' || mode === 'semantic' ? mode : undefined
+  if (mode !== 'exact' && mode !== 'semantic') return undefined
+  if (url === '/v1/audio/transcriptions') return undefined
+  if (url !== '/v1/audio/speech') return mode
+  return body.stream_format === 'sse' ? undefined : 'exact'
 }

@@ -89,13 +89,14 @@ function withLogprobs(body: RequestBody, deployment: Deployment, url: string, hi
   return wanted && deployment.capabilities.includes('logprobs') ? { ...body, logprobs: true } : body
 }
 
-/** The answer without the log probabilities that only the judge asked for. */
+/** The answer without the log probabilities that only the judge asked for; as it was sent where it has none. */
 function plain(answered: Answered, asked: RequestBody): Answered {
-  const { body } = answered.answer
-  const { choices } = body as { choices?: unknown }
+  const { text: _, ...answer } = answered.answer
+  const { choices } = answer.body as { choices?: unknown }
   if (asked.logprobs === true || !Array.isArray(choices)) return answered
+  if (choices.every((choice: { logprobs?: unknown } | null) => (choice?.logprobs ?? null) === null)) return answered
   const without = choices.map((choice: unknown) => ({ ...(choice as object), logprobs: null }))
-  return { ...answered, answer: { ...answered.answer, body: { ...(body as object), choices: without } } }
+  return { ...answered, answer: { ...answer, body: { ...(answer.body as object), choices: without } } }
 }
 
 /** Whether the next tier would say the same. A field that only the judge added is not the caller's fault. */

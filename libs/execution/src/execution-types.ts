@@ -1,16 +1,18 @@
-import type { TenantShare } from '@sluice/admission'
-import type { Decision, LineUrl, Priority, RequestBody, SluiceOptions, Usage } from '@sluice/contracts'
+import type { Upload } from '@sluice/models'
+import type { Decision, Limits, LineUrl, Priority, RequestBody, SluiceOptions, Usage } from '@sluice/contracts'
 
 export interface RunInput {
   requestId: string
   tenant: string
   url: LineUrl
   body: RequestBody
+  /** The recording of a transcription. What opening or reading it throws is what `run` rejects with. */
+  upload?: Upload | undefined
   options?: SluiceOptions | undefined
   /** The priority of a request whose options name none. */
   priority?: Priority | undefined
-  /** The limits of the tenant and its key; the tenant's configured ones unless given. */
-  shares?: readonly TenantShare[] | undefined
+  /** Those of the key that submitted it, within its tenant's. */
+  keyLimits?: (Limits & { principal: string }) | undefined
   /** Epoch ms after which an answer is worthless; `options.deadline` unless given. */
   deadline?: number | undefined
   /** The caller's trace; every call of a deployment is a child of it. */
@@ -38,7 +40,8 @@ export type Outcome =
   | {
       kind: 'done'
       status: 'succeeded' | 'failed'
-      response: { status_code: number; request_id: string; body: unknown } | null
+      /** `content_type` is that of a body which is not JSON but a text, or sound as a Buffer. */
+      response: { status_code: number; request_id: string; body: unknown; content_type?: string } | null
       error: { code: string; message: string; param: string | null } | null
       decision: Decision
       /** Of all answers, those that were not used included. */
@@ -64,7 +67,7 @@ export type Outcome =
 export interface Execution {
   /**
    * Routes, reserves, calls, fails over and cascades until there is an answer, a final error or nobody left to ask.
-   * @throws the signal's reason when it aborts; nothing else but what `onAttempt` and `onDelta` throw.
+   * @throws the signal's reason when it aborts; nothing else but what `onAttempt`, `onDelta` and `upload` throw.
    */
   run(input: RunInput, signal: AbortSignal): Promise<Outcome>
 }

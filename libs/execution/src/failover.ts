@@ -1,4 +1,4 @@
-import { type Admission, estimateTokens, quotaOf, type TenantShare } from '@sluice/admission'
+import { type Admission, estimateTokens, type Grant, quotaOf, type TenantShare } from '@sluice/admission'
 import {
   type Deployment,
   type LineUrl,
@@ -25,7 +25,7 @@ export interface Plan {
 }
 
 export type Reached =
-  | { kind: 'answered'; deployment: Deployment; answer: ModelAnswer }
+  | { kind: 'answered'; deployment: Deployment; answer: ModelAnswer; tenantLeft: Grant['tenantLeft'] }
   | { kind: 'failed'; error: AppError }
   | { kind: 'later'; afterMs: number; reason: LaterReason }
 
@@ -113,7 +113,9 @@ export function createFailover(options: {
       }
       const body = bodyFor(deployment)
       const made = await call({ deployment, grant: room, body, slackMs, streamed }, input, journal, signal)
-      if (made.kind === 'answered') return { kind: 'answered', deployment, answer: made.answer }
+      if (made.kind === 'answered') {
+        return { kind: 'answered', deployment, answer: made.answer, tenantLeft: room.tenantLeft }
+      }
       const { error } = made
       // What was begun cannot be begun again elsewhere: the caller has read it.
       if (made.begun) return failed(error)

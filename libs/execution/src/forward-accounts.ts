@@ -1,7 +1,7 @@
 import type { BudgetHold, Budgets } from '@sluice/admission'
-import type { Deployment, LineUrl, PlatformConfig, Usage } from '@sluice/contracts'
+import type { Deployment, PlatformConfig, RequestBody, Usage } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import type { ModelAnswer } from '@sluice/models'
+import { costUsd, estimatedSpeechUsage, type ModelAnswer } from '@sluice/models'
 import { expectedCostUsd, type Route } from '@sluice/routing'
 import type { Metrics } from '@sluice/telemetry'
 import { createAccounts } from './accounts.ts'
@@ -25,23 +25,35 @@ export function createForwardAccounts(options: {
       const budget = Object.hasOwn(config.tenants, tenant) ? config.tenants[tenant]?.budget : undefined
       if (budgets === undefined || first === undefined) return undefined
       if (budget?.day_usd === undefined && budget?.month_usd === undefined) return undefined
-      // A recording's price is known when it has been heard.
-      const estimateUsd = isLineUrl(url) ? expectedCostUsd(first, body, url) : 0
+      const estimateUsd = estimate(first, body, url)
       const reserved = await budgets.reserve({ tenant, estimateUsd, budget })
       if (reserved.kind === 'held') return reserved.hold
       const { period, resetsInMs } = reserved
       throw new AppError('budget_exceeded', `The budget of this ${period} is spent.`, { retryAfterMs: resetsInMs })
     },
 
+    /** The call is over: what it cost is charged to its hold, or counted for a tenant without a budget. */
+    settle(hold: BudgetHold | undefined, tenant: string, spentUsd: number): void {
+      if (spentUsd <= 0) hold?.release()
+      else if (hold === undefined) budgets?.count(tenant, spentUsd)
+      else hold.commit(spentUsd)
+    },
+
     /** @param answeredBy the model that the answer names, where the deployment is a model-router. @returns its cost */
     paid({ tenant, url }: ForwardInput, deployment: Deployment, usage: Usage, answeredBy: string | undefined): number {
       const answer: Pick<ModelAnswer, 'body' | 'usage'> = { body: { model: answeredBy }, usage }
       const { model, costUsd } = accounts.priced(deployment, answer as ModelAnswer)
-      const alwaysLargeUsd = isLineUrl(url) ? accounts.alwaysLargeUsd(usage, url, costUsd) : costUsd
+      const alwaysLargeUsd = isOfText(url) ? accounts.alwaysLargeUsd(usage, url, costUsd) : costUsd
       accounts.sold({ tenant, model, usage, costUsd, wasteUsd: 0, alwaysLargeUsd })
       return costUsd
     },
   }
 }
 
-const isLineUrl = (url: ForwardInput['url']): url is LineUrl => !url.startsWith('/v1/audio') && url !== '/v1/realtime'
+function estimate(first: Deployment, body: RequestBody, url: ForwardInput['url']): number {
+  if (url === '/v1/audio/speech') return costUsd(first.price, estimatedSpeechUsage(body))
+  // A recording's price is known when it has been heard.
+  return isOfText(url) ? expectedCostUsd(first, body, url) : 0
+}
+
+const isOfText = (url: ForwardInput['url']): boolean => !url.startsWith('/v1/audio') && url !== '/v1/realtime'

@@ -9,14 +9,15 @@ import {
   usageInTail,
 } from '@sluice/models'
 import type { Clock } from '@sluice/resilience'
+import type { WholeAnswer } from './forward-cache.ts'
 import { errorEvent } from './forward-error-event.ts'
 import { ForwardStream } from './forward-stream.ts'
 import type { ForwardHead, ForwardSink } from './forward-types.ts'
 import type { Watched } from './forward-watch.ts'
 
 export type AttemptEnd =
-  /** `whole`: the answer's bytes, where they were held. */
-  | { kind: 'answered'; usage: Usage | undefined; whole?: Buffer }
+  /** `whole`: the answer, where all of it was held. */
+  | { kind: 'answered'; usage: Usage | undefined; whole?: WholeAnswer }
   /** Nothing reached the caller. */
   | { kind: 'refused'; error: AppError }
   | { kind: 'broken'; error: AppError; usage: Usage | undefined }
@@ -29,6 +30,10 @@ interface AttemptOptions {
   /** What the answer's headers say about its routing. */
   head: Pick<ForwardHead, 'score' | 'limits'>
   stripUsage: boolean
+  /** Told of the id of a response that may be gone on from, before its caller is. */
+  onResponseId?: ((id: string) => void) | undefined
+  /** Of sound, which is passed on as it comes: up to this many bytes of it are held as well. */
+  keptBytes: number
   clock: Clock
   /** The least of the deployment's own timeout and the time to the request's deadline. */
   timeoutMs: number
@@ -62,6 +67,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #heldBytes = 0
   #tail: Buffer | undefined
   #committed = false
+  #named = false
   #over = false
   #lastAt: number
   #pausedAt: number | undefined
@@ -139,6 +145,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
         break
       case 'bytes':
         if (!this.#committed) this.#commit(this.#contentLength())
+        if (this.#options.keptBytes > 0) this.#keep(chunk)
         this.#write(chunk)
     }
   }
@@ -155,12 +162,14 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     if (this.#form === 'whole' && !this.#committed) {
       const body = this.#whole()
       this.#begin(body.length)
-      this.#stop({ kind: 'answered', usage: usageInTail(body), whole: body }, () => sink.end(body))
+      const whole = { bytes: body, contentType: this.#contentType() }
+      this.#stop({ kind: 'answered', usage: usageInTail(body), whole }, () => sink.end(body))
       return
     }
     if (!this.#committed) this.#begin(0)
     const usage = this.#tail === undefined ? undefined : usageInTail(this.#tail)
-    this.#stop({ kind: 'answered', usage }, () => sink.end())
+    const whole = this.#kept()
+    this.#stop({ kind: 'answered', usage, ...(whole === undefined ? {} : { whole }) }, () => sink.end())
   }
 
   onResponseError(_: ForwardController, thrown: Error): void {
@@ -215,8 +224,31 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #hold(chunk: Buffer): void {
     if (this.#options.deployment.kind === 'model-router')
       this.answeredBy ??= modelField.exec(chunk.toString('latin1'))?.[1]
+    if (this.#options.onResponseId !== undefined && !this.#named) this.#nameResponse(chunk)
     this.#held.push(chunk)
     this.#heldBytes += chunk.length
+  }
+
+  #nameResponse(chunk: Buffer): void {
+    const id = responseId.exec(chunk.toString('latin1'))?.[1]
+    if (id === undefined) return
+    this.#named = true
+    this.#options.onResponseId?.(id)
+  }
+
+  /** Holds what has been written, until it is more than is kept of an answer. */
+  #keep(chunk: Buffer): void {
+    const { keptBytes } = this.#options
+    this.#heldBytes += chunk.length
+    if (this.#heldBytes <= keptBytes) this.#held.push(chunk)
+    else this.#held = []
+  }
+
+  /** Undefined as well where nothing told the answer's end from a connection that was closed. */
+  #kept(): WholeAnswer | undefined {
+    const framed = this.#headers['content-length'] ?? this.#headers['transfer-encoding']
+    if (this.#form !== 'bytes' || this.#held.length === 0 || framed === undefined) return undefined
+    return { bytes: this.#whole(), contentType: this.#contentType() }
   }
 
   #whole(): Buffer {
@@ -271,5 +303,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
 
 // Its name is in an answer's first bytes and in each event; a quote inside of a text is escaped.
 const modelField = /"model"\s*:\s*"([^"\\]+)"/
+
+// A response's own id comes before those of what is in it, which are named otherwise.
+const responseId = /"id"\s*:\s*"(resp_[\w-]{1,200})"/
 
 const gone = new Error('the call was given up')

@@ -1,6 +1,7 @@
 import type { Admission, Grant, ReserveInput } from '@sluice/admission'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
+import { limitsOf } from './forward-limits.ts'
 import type { ForwardSink } from './forward-types.ts'
 
 export interface WaitLimits {
@@ -57,6 +58,7 @@ export function createWaitingRoom(options: { admission: Admission; clock: Clock;
           return { kind: 'gone' }
         }
         if (room.kind !== 'later') return room
+        sink.limits = room.tenantLeft === undefined ? undefined : limitsOf(room.tenantLeft, { shares: ask.tenant })
         if (room.reason === 'breaker' || room.reason === 'drained') return { kind: 'failing', afterMs: room.afterMs }
         await this.wait(room.afterMs, room.reason === 'tenant', sink, waiting)
       }

@@ -16,8 +16,8 @@ export interface ForwardInput {
   /** Epoch ms after which an answer that has not begun is worthless; `options.deadline` unless given. */
   deadline?: number | undefined
   traceparent?: string | undefined
-  /** Regions in the order that this session is bound to; they go before any other preference. */
-  affinity?: readonly string[] | undefined
+  /** What keeps its region from one call to the next. */
+  conversation?: string | undefined
 }
 
 /** A body as it goes to a deployment. */
@@ -46,10 +46,18 @@ export interface ForwardHead {
   fromCache?: boolean
 }
 
+interface ForwardLimit {
+  /** A minute. */
+  limit: number
+  left: number
+  /** Until all of it is there again, if nothing more is taken. */
+  resetMs: number
+}
+
 /** Limits a minute, and what is left of them. */
 export interface ForwardLimits {
-  requests?: { limit: number; left: number }
-  tokens?: { limit: number; left: number }
+  requests?: ForwardLimit
+  tokens?: ForwardLimit
 }
 
 /** The caller's connection. Nothing is called after `end` or `cut`. */
@@ -57,6 +65,8 @@ export interface ForwardSink {
   /** True once the caller has gone. */
   readonly closed: boolean
   onClose: (() => void) | undefined
+  /** Set when there was no room: what the caller has left, for the answer that says so. */
+  limits?: ForwardLimits | undefined
   /** Follows a `write` that answered false. */
   onDrain: (() => void) | undefined
   /** Once, before the first byte. */
@@ -76,7 +86,7 @@ export interface ForwardReport {
   /** Absent when the caller left before there was one. */
   deployment?: Deployment | undefined
   score: number | null
-  why: string
+  readonly why: string
   attempts: readonly Attempt[]
   usage?: Usage | undefined
   costUsd: number

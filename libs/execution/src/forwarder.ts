@@ -2,7 +2,7 @@ import { type Admission, type Budgets, estimateTokens, type Grant, quotaOf } fro
 import type { AnswerCache, CachedAnswer } from '@sluice/cache'
 import type { Attempt, Deployment, PlatformConfig, RequestBody } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import { connectionFailure, type ForwardClient } from '@sluice/models'
+import { connectionFailure, estimatedSpeechUsage, type ForwardClient, type Models } from '@sluice/models'
 import type { Clock } from '@sluice/resilience'
 import { cappedBody, type Route, type RouteRequest } from '@sluice/routing'
 import type { Logger, Metrics } from '@sluice/telemetry'
@@ -10,9 +10,14 @@ import { createCallMetrics } from './call-metrics.ts'
 import { type AttemptEnd, ForwardAttempt } from './forward-attempt.ts'
 import { createForwardAccounts } from './forward-accounts.ts'
 import { createForwardCache } from './forward-cache.ts'
+import { createForwardCascade } from './forward-cascade.ts'
+import { limitsOf } from './forward-limits.ts'
 import { createWaitingRoom, type Waiting, type WaitLimits } from './forward-room.ts'
-import type { Forwarder, ForwardInput, ForwardLimits, ForwardReport, ForwardSink } from './forward-types.ts'
+import type { Forwarder, ForwardInput, ForwardReport, ForwardSink } from './forward-types.ts'
 import { ForwardWatch } from './forward-watch.ts'
+import { goesOn, type ResponsePins } from './response-pins.ts'
+import type { RegionAffinity } from './region-affinity.ts'
+import type { Steps } from './run-cascade.ts'
 
 export interface ForwarderOptions {
   config: Pick<PlatformConfig, 'routing' | 'deployments' | 'tenants' | 'prices'>
@@ -23,6 +28,12 @@ export interface ForwarderOptions {
   budgets?: Budgets | undefined
   /** Absent: every request runs, whatever its `cache` says. */
   cache?: AnswerCache | undefined
+  /** Absent: conversations go where there is room. */
+  affinity?: RegionAffinity | undefined
+  /** Absent: requests that go on from a response are routed like others. */
+  pins?: ResponsePins | undefined
+  /** Calls whose answers are judged before they are given; absent: no cascades. */
+  models?: Models | undefined
   logger: Logger
   metrics: Metrics
   clock: Clock
@@ -43,13 +54,15 @@ interface Run {
   attempts: Attempt[]
   waiting: Waiting
   deadline: number
+  /** What answers have cost, those that were not used included. */
+  spentUsd: number
 }
 
 /** What a try of one deployment came to; undefined: somebody else may be asked. */
 type Tried = { report: ForwardReport } | { error: AppError }
 
 export function createForwarder(options: ForwarderOptions): Forwarder {
-  const { config, routing, admission, client, logger, clock, limits } = options
+  const { config, routing, admission, client, affinity, pins, logger, clock, limits } = options
   const counted = createCallMetrics(options.metrics)
   const failovers = options.metrics.counter({
     name: 'sluice_gateway_failovers_total',
@@ -61,6 +74,8 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const watch = new ForwardWatch(clock)
   const accounts = createForwardAccounts(options)
   const cached = createForwardCache(options.cache)
+  const cascade =
+    options.models === undefined ? undefined : createForwardCascade({ ...options, models: options.models })
   const names = config.deployments.map(({ name }) => name)
   let draining = false
   let turn = 0
@@ -68,7 +83,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const report = (run: Run, outcome: ForwardReport['outcome'], more: Partial<ForwardReport> = {}): ForwardReport => ({
     outcome,
     score: run.route.score,
-    why: run.route.why,
+    get why() {
+      return run.route.why
+    },
     attempts: run.attempts,
     costUsd: 0,
     waitedMs: run.waiting.waitedMs,
@@ -83,8 +100,10 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       deployment,
       url,
       sink,
-      head: { score: route.score, limits: limitsOf(grant, input) },
+      head: { score: route.score, limits: limitsOf(grant.tenantLeft, input) },
       stripUsage: payload.stripUsage,
+      keptBytes: cached.keptBytes(input),
+      onResponseId: url === '/v1/responses' ? (id) => pins?.made(input.tenant, id, deployment.name) : undefined,
       clock,
       timeoutMs: Math.min(deployment.timeout_ms, deadline - clock.now()),
       stallMs: limits.stallMs,
@@ -104,8 +123,8 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     const { status, firstByteMs, remainingTokens } = attempt
     const failure = end.kind === 'refused' || end.kind === 'broken' ? end.error : undefined
     const outcome = end.kind === 'answered' ? 'ok' : (failure?.code ?? 'aborted')
-    const usage = end.kind === 'answered' || end.kind === 'broken' ? end.usage : undefined
-    grant.end({ outcome, ms, firstByteMs, retryAfterMs: failure?.retryAfterMs, remainingTokens, usage })
+    const told = end.kind === 'answered' || end.kind === 'broken' ? end.usage : undefined
+    grant.end({ outcome, ms, firstByteMs, retryAfterMs: failure?.retryAfterMs, remainingTokens, usage: told })
     run.attempts.push(attemptOf(deployment, status, ms, failure))
     counted.called(deployment, outcome, ms)
     if (end.kind === 'refused') {
@@ -116,8 +135,11 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       logger.warn(fields, 'a deployment did not answer')
       return { error: end.error }
     }
+    const spoken = url === '/v1/audio/speech' && end.kind === 'answered'
+    const usage = told ?? (spoken ? estimatedSpeechUsage(input.body) : undefined)
     const costUsd = usage === undefined ? 0 : accounts.paid(input, deployment, usage, attempt.answeredBy)
     if (usage !== undefined) counted.spent(deployment, usage, costUsd)
+    run.spentUsd += costUsd
     if (end.kind === 'answered' && end.whole !== undefined && usage !== undefined) {
       cached.keep(input, deployment, end.whole, usage, costUsd)
     }
@@ -126,7 +148,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
 
   const attempts = async (run: Run): Promise<ForwardReport> => {
     const { input, sink, route, waiting } = run
-    const groups = [inAffinity(route.candidates, input.affinity), inAffinity(route.fallbacks, input.affinity)]
+    const groups = [route.candidates, route.fallbacks]
     let candidates = groups[0] ?? []
     let last: AppError | undefined
     for (;;) {
@@ -140,7 +162,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
           const ms = waiting.coolMs
           waiting.coolMs = Infinity
           await waitingRoom.wait(ms, false, sink, waiting)
-          groups.unshift(inAffinity(route.candidates, input.affinity))
+          groups.unshift(route.candidates)
         }
         candidates = groups[0] ?? []
         if (candidates.length === 0) throw last ?? new AppError('no_capacity', 'No deployment can take the request.')
@@ -174,6 +196,30 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     }
   }
 
+  /** @returns undefined when nobody could answer now: there may be room in a moment, or deployments that it left out */
+  const climb = async (run: Run, steps: Steps): Promise<ForwardReport | undefined> => {
+    const { input, sink, route, deadline } = run
+    if (draining) throw shuttingDown()
+    const end = await cascade?.answer(input, sink, { route, steps, deadline })
+    if (end === undefined) return undefined
+    if (end.kind === 'later') {
+      run.attempts.push(...end.attempts)
+      if (end.reason !== 'failing') return undefined
+      const failed = new Set(end.attempts.map(({ deployment }) => deployment))
+      const untried = (some: readonly Deployment[]) => some.filter(({ name }) => !failed.has(name))
+      run.route = { ...route, candidates: untried(route.candidates), fallbacks: untried(route.fallbacks) }
+      if (run.route.candidates.length + run.route.fallbacks.length === 0) throw outOfOrder(end.afterMs)
+      return undefined
+    }
+    run.spentUsd = end.kind === 'refused' ? end.costUsd : end.report.costUsd
+    if (end.kind === 'refused') throw end.error
+    if (end.answer !== undefined) {
+      const { deployment, bytes, usage, costUsd } = end.answer
+      cached.keep(input, deployment, { bytes, contentType: 'application/json' }, usage, costUsd)
+    }
+    return end.report
+  }
+
   return {
     async forward(input, sink) {
       if (draining) throw shuttingDown()
@@ -183,34 +229,47 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       const named = options?.deadline === undefined ? Infinity : Date.parse(options.deadline)
       const deadline = input.deadline ?? named
       const patienceMs = Math.min(limits.waitMs, deadline - clock.now())
-      const balance = { utilisation: admission.utilisation(names), affinity: input.affinity, turn: turn++ }
-      const route = routing.decide({ url, body, options, config, tenant, balance })
+      const { conversation } = input
+      const bound = conversation === undefined ? undefined : await affinity?.find(tenant, conversation)
+      const balance = {
+        utilisation: admission.utilisation(names),
+        affinity: bound?.last === undefined ? undefined : [bound.last],
+        home: bound?.home,
+        turn: turn++,
+      }
+      const decided = routing.decide({ url, body, options, config, tenant, balance })
+      const route = pins !== undefined && goesOn(url, body) ? await pins.follow(tenant, body, decided) : decided
+      const steps = cascade?.steps(input, route, deadline)
       const hold = await accounts.setAside(input, route)
-      let spentUsd = 0
+      const run: Run = {
+        input,
+        sink,
+        route,
+        tokens: tokensOf(body, url),
+        attempts: [],
+        waiting: { until: clock.monotonic() + patienceMs, waitedMs: 0, coolMs: Infinity },
+        deadline,
+        spentUsd: 0,
+      }
       try {
-        const answered = await attempts({
-          input,
-          sink,
-          route,
-          tokens: tokensOf(body, url),
-          attempts: [],
-          waiting: { until: clock.monotonic() + patienceMs, waitedMs: 0, coolMs: Infinity },
-          deadline,
-        })
-        spentUsd = answered.costUsd
+        const cascaded = steps === undefined ? undefined : await climb(run, steps)
+        const answered = cascaded ?? (await attempts(run))
+        if (bound !== undefined && answered.outcome === 'answered' && answered.deployment !== undefined) {
+          affinity?.answered(bound, route, answered.deployment.region)
+        }
         return answered
       } finally {
-        if (spentUsd > 0) hold?.commit(spentUsd)
-        else hold?.release()
+        accounts.settle(hold, tenant, run.spentUsd)
       }
     },
     get inFlight() {
-      return watch.size
+      return watch.size + (cascade?.inFlight ?? 0)
     },
     interrupt() {
       draining = true
       waitingRoom.close(shuttingDown())
       for (const one of watch) (one as ForwardAttempt).fail(shuttingDown())
+      cascade?.interrupt(shuttingDown())
     },
     close: () => client.close(closeMs),
   }
@@ -227,23 +286,6 @@ const cacheReport = ({ model, usage }: CachedAnswer): ForwardReport => ({
   costUsd: 0,
   waitedMs: 0,
 })
-
-/** The tightest of a caller's limits, of which admission says what is left. */
-function limitsOf(
-  { tenantLeft: { requests, tokens } }: Grant,
-  { shares = [] }: ForwardInput,
-): ForwardLimits | undefined {
-  if (requests === undefined && tokens === undefined) return undefined
-  const least = (limits: (number | undefined)[]) => Math.min(...limits.filter((limit) => limit !== undefined))
-  return {
-    ...(requests === undefined
-      ? {}
-      : { requests: { limit: least(shares.map((one) => one.requestsPerMinute)), left: requests } }),
-    ...(tokens === undefined
-      ? {}
-      : { tokens: { limit: least(shares.map((one) => one.tokensPerMinute)), left: tokens } }),
-  }
-}
 
 /** The field that limits the answer to what `max_cost_usd` pays for, where it does not pay for everything. */
 function capOf({ input, route }: Run, { name }: Deployment): Readonly<Record<string, unknown>> {
@@ -265,16 +307,6 @@ const tooLarge = (tokens: number) =>
 function attemptOf({ name, region }: Deployment, status: number, ms: number, failure?: AppError): Attempt {
   const rounded = Math.round(ms * 10) / 10
   return { deployment: name, region, status, ms: rounded, ...(failure === undefined ? {} : { code: failure.code }) }
-}
-
-/** A session's regions first, each with its deployments in the order that routing gave them. */
-function inAffinity(deployments: readonly Deployment[], regions: readonly string[] | undefined): readonly Deployment[] {
-  if (regions === undefined || deployments.length < 2) return deployments
-  const place = ({ region }: Deployment) => {
-    const at = regions.indexOf(region)
-    return at < 0 ? regions.length : at
-  }
-  return deployments.toSorted((a, b) => place(a) - place(b))
 }
 
 /** Of speech the provider counts its text; a recording's tokens nobody knows before it is heard. */

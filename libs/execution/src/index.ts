@@ -2,5 +2,13 @@ export { createExecution } from './execution.ts'
 export type { Execution, Outcome, RunInput } from './execution-types.ts'
 export { createEmbedText } from './embed-text.ts'
 export { createRegionAffinity } from './region-affinity.ts'
+export { createResponsePins } from './response-pins.ts'
 export { createForwarder } from './forwarder.ts'
-export type { Forwarder, ForwardHead, ForwardPayload, ForwardReport, ForwardSink } from './forward-types.ts'
+export type {
+  Forwarder,
+  ForwardHead,
+  ForwardLimits,
+  ForwardPayload,
+  ForwardReport,
+  ForwardSink,
+} from './forward-types.ts'

@@ -1,3 +1,4 @@
+import type { Grant } from '@sluice/admission'
 import { type Attempt, type Decision, type Deployment, emptyUsage, type Usage } from '@sluice/contracts'
 import type { AppError } from '@sluice/errors'
 import { addUsage, type ModelAnswer } from '@sluice/models'
@@ -11,6 +12,8 @@ export interface Answered {
   model: string
   answer: ModelAnswer
   costUsd: number
+  /** Of the tenant's and the key's limits, when it was called. */
+  tenantLeft: Grant['tenantLeft']
 }
 
 type Done = Extract<Outcome, { kind: 'done' }>
@@ -28,6 +31,11 @@ export class Journal {
   /** What answers have cost so far. */
   get costUsd(): number {
     return this.#costUsd
+  }
+
+  /** Of all answers so far. */
+  get usage(): Usage {
+    return this.#usage
   }
 
   routed(route: Route): void {
@@ -62,7 +70,12 @@ export class Journal {
     return {
       ...this.#end(decision),
       status: 'succeeded',
-      response: { status_code: answer.status, request_id: answer.requestId, body: answer.body },
+      response: {
+        status_code: answer.status,
+        request_id: answer.requestId,
+        body: answer.body,
+        ...(answer.contentType === undefined ? {} : { content_type: answer.contentType }),
+      },
       wasteUsd: Math.max(0, this.#costUsd - costUsd),
       alwaysLargeUsd,
     }

@@ -5,6 +5,7 @@ import {
   nestsTooDeeply,
   type RequestBody,
   type RequestLine,
+  type ResultLine,
   tooDeepMessage,
 } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
@@ -25,6 +26,8 @@ export function lineHash(line: RequestLine): string {
     custom_id: line.custom_id,
     url: line.url,
     body: line.body_ref?.sha256 ?? sha256(JSON.stringify(line.body)),
+    // Whoever uploads a recording again uploads it under another name.
+    ...(line.file_ref === undefined ? {} : { file: { ...line.file_ref, blob: undefined } }),
     sluice: options,
   })
 }
@@ -45,7 +48,7 @@ export async function storeBody(
 }
 
 /** Stores a JSON value as a blob when it is too large for a row. @returns its claim check, or undefined when it is not */
-export async function storeIfLarge(
+async function storeIfLarge(
   blobs: Blobs,
   { id, tenant }: Pick<Row, 'id' | 'tenant'>,
   folder: 'requests' | 'results',
@@ -56,6 +59,27 @@ export async function storeIfLarge(
   if (text.length * 3 <= inlineBodyBytes || Buffer.byteLength(text) <= inlineBodyBytes) return undefined
   const bytes = Buffer.from(text)
   return blobs.put(tenant, `${folder}/${id}/${sha256(bytes).slice(0, 32)}.json`, bytes, 'application/json')
+}
+
+/**
+ * An answer as a row can hold it: sound always goes to Blob, as the bytes that it is, JSON and texts when they are large.
+ */
+export async function storeAnswer(
+  blobs: Blobs,
+  row: Pick<Row, 'id' | 'tenant'>,
+  response: NonNullable<ResultLine['response']>,
+): Promise<NonNullable<ResultLine['response']>> {
+  const { body, content_type: type, ...rest } = response
+  if (body === undefined) return response
+  if (type === undefined) {
+    const ref = await storeIfLarge(blobs, row, 'results', body)
+    return ref === undefined ? response : { ...rest, body_ref: ref }
+  }
+  const isText = typeof body === 'string'
+  const bytes = isText ? Buffer.from(body) : (body as Uint8Array)
+  if (isText && bytes.byteLength <= inlineBodyBytes) return response
+  const path = `results/${row.id}/${sha256(bytes).slice(0, 32)}`
+  return { ...rest, body_ref: await blobs.put(row.tenant, path, bytes, type) }
 }
 
 /** The row's body, validated for the line's url when it comes from a blob that a caller wrote. */

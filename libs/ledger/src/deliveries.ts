@@ -64,8 +64,17 @@ export interface Deliveries extends DeliveryQueries {
 }
 
 /** Opens the deliveries. Every method answers within its deadline or throws AppError `storage_unavailable`. */
-export function createDeliveries(deps: { cosmos: Cosmos; clock: Clock; logger: Logger }): Deliveries {
-  const { clock, logger } = deps
+export function createDeliveries(deps: {
+  cosmos: Cosmos
+  clock: Clock
+  logger: Logger
+  /** How long settled rows are kept; for ever unless given. Pending ones are. */
+  retentionSeconds?: number | undefined
+}): Deliveries {
+  const { clock, logger, retentionSeconds } = deps
+  const lasting = retentionSeconds === undefined ? {} : { ttl: retentionSeconds }
+  const fieldsOf = (next: Next): Partial<DeliveryRow> =>
+    next.kind === 'again' ? outcomeOf(next) : { ...outcomeOf(next), ...lasting }
   const rows = deps.cosmos.rows<DeliveryRow>('deliveries')
   const writer = new RowWriter(rows)
   const keyOf = (row: Pick<DeliveryRow, 'tenant' | 'requestId'>) => [row.tenant, row.requestId]
@@ -130,16 +139,17 @@ export function createDeliveries(deps: { cosmos: Cosmos; clock: Clock; logger: L
     get: (tenant, requestId, id) => rows.read(id, [tenant, requestId]),
     find,
     record,
-    giveUp: async (row, reason) => (await change(row, 'pending', { status: 'failed', reason })) !== undefined,
+    giveUp: async (row, reason) => (await change(row, 'pending', fieldsOf({ kind: 'failed', reason }))) !== undefined,
     postpone: (row, atMs) => change(row, 'pending', { next_attempt_at: isoTime(atMs) }),
     reopen: async (row, atMs) => {
-      const fields = { status: 'pending' as const, next_attempt_at: isoTime(atMs), replayed_from: row.attempts.length }
+      const again = outcomeOf({ kind: 'again', atMs })
+      const fields = { ...again, replayed_from: row.attempts.length, ttl: -1 }
       return (await change(row, 'settled', fields)) !== undefined
     },
     settled: async (delivered, { status, at, ms, error }) => {
       const attempt: DeliveryAttempt = { at: isoTime(at), status: 0, ms, ...(error === undefined ? {} : { error }) }
-      const reason = error === undefined ? {} : { reason: error }
-      const row = { ...newRow(delivered, now()), status, attempts: [attempt], ...reason }
+      const outcome = { status, ...(error === undefined ? {} : { reason: error }), ...lasting }
+      const row = { ...newRow(delivered, now()), ...outcome, attempts: [attempt] }
       if (await writer.create(row, keyOf(row))) return
       await rows.patch({
         id: row.id,
@@ -147,7 +157,7 @@ export function createDeliveries(deps: { cosmos: Cosmos; clock: Clock; logger: L
         when: condition`c.status != 'delivered'`,
         operations: [
           { op: 'add', path: '/attempts/-', value: attempt },
-          ...Object.entries({ status, ...reason, updated_at: row.updated_at }).map(([name, value]) => ({
+          ...Object.entries({ ...outcome, updated_at: row.updated_at }).map(([name, value]) => ({
             op: 'set' as const,
             path: `/${name}`,
             value,
@@ -176,7 +186,7 @@ function newRow({ tenant, requestId, event, target, fifoKey }: Delivered, at: st
   }
 }
 
-function fieldsOf(next: Next): Partial<DeliveryRow> {
+function outcomeOf(next: Next): Partial<DeliveryRow> {
   switch (next.kind) {
     case 'again':
       return { status: 'pending', next_attempt_at: isoTime(next.atMs) }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { canonicalJson, type DeliverTarget, type EventEnvelope } from '@sluice/contracts'
 
 type Sink = DeliverTarget['type']
@@ -46,13 +46,22 @@ export interface DeliveryRow {
   /** Rows of one key are delivered one after another, by `fifo_order`. */
   fifo_key?: string
   fifo_order?: string
+  /** Seconds after its last change, once it is settled; -1 for ever. */
+  ttl?: number
   created_at: string
   updated_at: string
 }
 
+const hashes = new WeakMap<DeliveryTarget, string>()
+
 /** The same event and target give the same delivery, whoever opens it. */
 export function deliveryIdOf(eventId: string, target: DeliveryTarget): string {
-  return `${eventId}.${createHash('sha256').update(canonicalJson(target)).digest('hex').slice(0, 16)}`
+  let short = hashes.get(target)
+  if (short === undefined) {
+    short = hash('sha256', canonicalJson(target)).slice(0, 16)
+    hashes.set(target, short)
+  }
+  return `${eventId}.${short}`
 }
 
 /** The number of the attempt that comes next, counted from 1 and anew after a replay. */

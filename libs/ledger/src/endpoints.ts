@@ -5,7 +5,7 @@ import type { Clock } from '@sluice/resilience'
 import { type Condition, condition, type Cosmos } from '@sluice/storage'
 import type { DisabledReason, EndpointRow } from './endpoint-row.ts'
 import { isoTime } from './iso-time.ts'
-import type { SecretBox } from './secret-box.ts'
+import type { SealedSecret, SecretBox } from './secret-box.ts'
 
 /** Every event of a tenant is compared with each of its endpoints. */
 const maxEndpoints = 50
@@ -67,6 +67,13 @@ export function createEndpoints(deps: { cosmos: Cosmos; box: SecretBox; clock: C
     })
     return outcome.kind === 'patched' ? outcome.row : undefined
   }
+  // A row serves many events before it is read again; its secrets are opened for the first.
+  const opened = new WeakMap<SealedSecret, string>()
+  const open = (sealed: SealedSecret, context: string): string => {
+    const secret = opened.get(sealed) ?? box.open(sealed, context)
+    opened.set(sealed, secret)
+    return secret
+  }
   const get = (tenant: string, id: string) => rows.read(id, [tenant, id])
   const list = (tenant: string) =>
     rows.query({ sql: 'SELECT * FROM c WHERE c.tenant = @tenant', parameters: { tenant }, limit: maxEndpoints + 1 })
@@ -122,7 +129,7 @@ export function createEndpoints(deps: { cosmos: Cosmos; box: SecretBox; clock: C
       return { row: rotated, secret }
     },
     remove: (tenant, id) => rows.remove(id, [tenant, id]),
-    secretsOf: (row) => valid(row).map((secret) => box.open(secret, `${row.tenant}|${row.id}`)),
+    secretsOf: (row) => valid(row).map((secret) => open(secret, `${row.tenant}|${row.id}`)),
     noteFailing: (row, since) =>
       set(
         row,

@@ -8,7 +8,7 @@ import type {
   Usage,
 } from '@sluice/contracts'
 import type { AppError } from '@sluice/errors'
-import type { ParkedAs, Row, RowStatus, RowSummary, Via } from './row.ts'
+import type { KeyLimits, ParkedAs, Row, RowStatus, RowSummary, Via } from './row.ts'
 
 /** What the ledger needs to know of a request, whichever way it came in. */
 export interface Arrival {
@@ -22,6 +22,8 @@ export interface Arrival {
   replyToSessionId?: string | undefined
   /** Of the message that brings it. */
   sessionId?: string | undefined
+  /** Of the key that submitted it. */
+  keyLimits?: KeyLimits | undefined
   traceparent?: string | undefined
 }
 

@@ -1,4 +1,4 @@
-import type { RowLine, Row, Via } from './row.ts'
+import type { KeyLimits, RowLine, Row, Via } from './row.ts'
 import { isoTime } from './iso-time.ts'
 import { requestIdOf } from '@sluice/contracts'
 
@@ -14,6 +14,7 @@ interface Beginning {
   replyTo?: string | undefined
   replyToSessionId?: string | undefined
   sessionId?: string | undefined
+  keyLimits?: KeyLimits | undefined
   traceparent?: string | undefined
 }
 
@@ -37,6 +38,7 @@ export function newRow(from: Beginning): Row {
     ...(from.replyTo === undefined ? {} : { reply_to: from.replyTo }),
     ...(from.replyToSessionId === undefined ? {} : { reply_to_session_id: from.replyToSessionId }),
     ...(from.sessionId === undefined ? {} : { session_id: from.sessionId }),
+    ...(from.keyLimits === undefined ? {} : { key_limits: from.keyLimits }),
     ...(from.traceparent === undefined ? {} : { traceparent: from.traceparent }),
     // A broker whose clock runs ahead of ours must not make a request wait for a negative time.
     accepted_at: isoTime(Math.min(from.acceptedAtMs, from.nowMs)),

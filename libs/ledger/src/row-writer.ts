@@ -10,7 +10,7 @@ interface Waiting<T> {
 
 const maxBatch = 100
 /** Few, so that the batches are long. */
-const maxInFlight = 2
+const maxInFlight = 1
 
 /**
  * Turns concurrent creates into bulk requests without delaying any: what comes within one turn of the event loop, or

@@ -1,5 +1,7 @@
 import {
   type BodyRef,
+  type FileRef,
+  type Limits,
   type LineUrl,
   type RequestBody,
   type RequestLine,
@@ -70,11 +72,19 @@ export interface ParkedAs {
   tokens: number
 }
 
+/** A key's own limits when it submitted a request. */
+export interface KeyLimits extends Limits {
+  /** Names the key, the same after a rotation. */
+  principal: string
+}
+
 /** The line without its body, which is kept beside it. A line that could not be read has no url. */
 export interface RowLine {
   custom_id: string
   method: 'POST'
   url?: LineUrl
+  /** The recording of a transcription; it stays in Blob. */
+  file_ref?: FileRef
   sluice?: SluiceOptions
 }
 
@@ -107,6 +117,8 @@ export interface Row {
   reply_to_session_id?: string
   /** The session of the message that brought it: what is sent again must stay in line with it. */
   session_id?: string
+  /** Of a key that has some: they count when the request runs, too. */
+  key_limits?: KeyLimits
   traceparent?: string
   accepted_at: string
   updated_at: string

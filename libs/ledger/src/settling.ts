@@ -1,7 +1,7 @@
 import { isTerminal } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { RowPatch } from '@sluice/storage'
-import { storeIfLarge } from './content.ts'
+import { storeAnswer } from './content.ts'
 import type { Context } from './context.ts'
 import type { HeldClaim } from './held-claim.ts'
 import { insist } from './insist.ts'
@@ -41,12 +41,8 @@ export function giveBack(context: Context, claim: HeldClaim): Promise<Row> {
   return ending(claim, () => write(context, claim, patch, (stored) => stored.status === 'accepted'))
 }
 
-export async function storeResponse({ blobs }: Context, row: Row, response: FinishInput['response']) {
-  if (response?.body === undefined) return response
-  const { body, ...rest } = response
-  const ref = await storeIfLarge(blobs, row, 'results', body)
-  return ref === undefined ? response : { ...rest, body_ref: ref }
-}
+export const storeResponse = async ({ blobs }: Context, row: Row, response: FinishInput['response']) =>
+  response === undefined || response === null ? response : storeAnswer(blobs, row, response)
 
 /**
  * However the last write of a claim goes, the claim beats no longer: a row that beats on after its owner gave up would

@@ -1,3 +1,4 @@
+export type { Upload } from './form-body.ts'
 export type { ModelAnswer } from './model-answer.ts'
 export { createModels, type Models } from './models.ts'
 export { upstreamStatus } from './translate-error.ts'
@@ -10,4 +11,4 @@ export {
 export { connectionFailure, refusal, streamFailure } from './forward-error.ts'
 export { usageInTail } from './forward-usage.ts'
 export { createUpstreamKeys, type UpstreamKeys } from './upstream-keys.ts'
-export { addUsage, costUsd, modelOf, priceOf, priceOfModel, readUsage } from './usage.ts'
+export { addUsage, costUsd, estimatedSpeechUsage, modelOf, priceOf, priceOfModel, readUsage } from './usage.ts'

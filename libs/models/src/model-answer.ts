@@ -3,8 +3,12 @@ import type { Usage } from '@sluice/contracts'
 /** A deployment's successful answer. */
 export interface ModelAnswer {
   status: number
-  /** The parsed JSON, untouched. */
+  /** The parsed JSON, untouched; of audio endpoints also a string or a Buffer. */
   body: unknown
+  /** Of a body that is not JSON. */
+  contentType?: string
+  /** The answer as it was sent; absent for one that was streamed. */
+  text?: string
   /** What the provider says is left of the deployment's quota, when it says so. */
   remainingTokens: number | undefined
   remainingRequests: number | undefined

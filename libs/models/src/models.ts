@@ -2,13 +2,15 @@ import type { Deployment, LineUrl, RequestBody } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { type Clock, withDeadline } from '@sluice/resilience'
 import { OpenAI } from 'openai'
+import { formBody, type Upload } from './form-body.ts'
 import { createForwardClient } from './forward-client.ts'
 import type { ModelAnswer } from './model-answer.ts'
 import { createPooledFetch } from './pooled-fetch.ts'
+import { soundCall } from './sound-call.ts'
 import { streamCall } from './stream-call.ts'
 import { translateError } from './translate-error.ts'
 import { createUpstreamKeys, type UpstreamKeys } from './upstream-keys.ts'
-import { readUsage } from './usage.ts'
+import { estimatedSpeechUsage, readUsage } from './usage.ts'
 
 export interface ModelCall {
   url: LineUrl
@@ -18,6 +20,8 @@ export interface ModelCall {
   traceparent?: string | undefined
   /** Less than the deployment's own timeout, when the request's deadline is nearer. */
   timeoutMs?: number | undefined
+  /** The recording of a transcription. */
+  upload?: Upload | undefined
   /**
    * Present: the model is asked for a stream, and each of its events comes here as it does, from the first that is
    * output on. An error after it finds the answer begun.
@@ -72,8 +76,9 @@ export function createModels(options: {
       throw translateError(thrown, deployment.name)
     }
     const { status, headers } = response
-    const answer = parse(await response.text(), deployment.name)
-    return { status, body: answer, header: (name: string) => headers.get(name), firstByteMs: undefined }
+    const text = await response.text()
+    const answer = parse(text, deployment.name)
+    return { status, body: answer, text, header: (name: string) => headers.get(name), firstByteMs: undefined }
   }
 
   const streamed = async (deployment: Deployment, call: ModelCall, signal: AbortSignal | undefined) => {
@@ -106,7 +111,37 @@ export function createModels(options: {
       const value = end.headers[name]
       return typeof value === 'string' ? value : null
     }
-    return { status: end.status, body: end.body, header, firstByteMs: end.firstOutputMs }
+    return { status: end.status, body: end.body, text: undefined, header, firstByteMs: end.firstOutputMs }
+  }
+
+  /** Sound in or out: multipart bodies, and answers that may be anything. */
+  const sound = async (deployment: Deployment, call: ModelCall, signal: AbortSignal | undefined) => {
+    const { url, requestId, traceparent, upload } = call
+    const { stream_format: _, ...body } = bodyFor(deployment, call.body)
+    const timedOut = () => new AppError('model_timeout', `${deployment.name} did not answer in time.`)
+    const made = async (deadline: AbortSignal) => {
+      const payload =
+        upload === undefined
+          ? { contentType: 'application/json', body: Buffer.from(JSON.stringify(body)) }
+          : formBody(body, upload, await upload.open(deadline))
+      return soundCall(streams, deployment, { url, requestId, traceparent, ...payload }, deadline)
+    }
+    const answer = await withDeadline(timeoutOf(deployment, call), signal, made, timedOut, clock)
+    const { status, contentType, bytes } = answer
+    const isJson = contentType.startsWith('application/json')
+    const header = (name: string) => {
+      const value = answer.headers[name]
+      return typeof value === 'string' ? value : null
+    }
+    const plain = contentType.startsWith('text/') ? bytes.toString('utf8') : bytes
+    return {
+      status,
+      body: isJson ? parse(bytes.toString('utf8'), deployment.name) : plain,
+      text: undefined,
+      ...(isJson ? {} : { contentType }),
+      header,
+      firstByteMs: undefined,
+    }
   }
 
   return {
@@ -114,20 +149,26 @@ export function createModels(options: {
       signal?.throwIfAborted()
       const started = clock.monotonic()
       const once = () =>
-        call.onDelta === undefined ? whole(deployment, call, signal) : streamed(deployment, call, signal)
+        call.url.startsWith('/v1/audio/')
+          ? sound(deployment, call, signal)
+          : call.onDelta === undefined
+            ? whole(deployment, call, signal)
+            : streamed(deployment, call, signal)
       const answer = await once().catch(async (error: unknown) => {
         if (!(error instanceof AppError) || error.code !== 'model_unauthorized') throw error
         if (!(await keys.refresh(deployment))) throw error
         signal?.throwIfAborted()
         return once()
       })
-      const { status, body, header, firstByteMs } = answer
+      const { status, body, text, header, firstByteMs } = answer
       return {
         status,
         body,
+        ...('contentType' in answer ? { contentType: answer.contentType } : {}),
+        ...(text === undefined ? {} : { text }),
         remainingTokens: numberIn(header('x-ratelimit-remaining-tokens')),
         remainingRequests: numberIn(header('x-ratelimit-remaining-requests')),
-        usage: readUsage(body),
+        usage: Buffer.isBuffer(body) ? estimatedSpeechUsage(call.body) : readUsage(body),
         requestId: header('apim-request-id') ?? header('x-request-id') ?? call.requestId,
         ms: clock.monotonic() - started,
         firstByteMs,

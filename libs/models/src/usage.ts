@@ -1,4 +1,4 @@
-import type { Deployment, Price, Usage } from '@sluice/contracts'
+import type { Deployment, Price, RequestBody, Usage } from '@sluice/contracts'
 
 /** Reads the tokens of an answer of any endpoint; what it does not say counts as 0. */
 export function readUsage(body: unknown): Usage {
@@ -10,6 +10,24 @@ export function readUsage(body: unknown): Usage {
     cached_tokens: countOf(input.cached_tokens),
     output_tokens: countOf(usage.completion_tokens ?? usage.output_tokens),
     reasoning_tokens: countOf(output.reasoning_tokens),
+  }
+}
+
+const charactersPerToken = 4
+// English is read at about fifteen characters a second; OpenAI prices a minute of speech as 1,250 tokens.
+const spokenCharactersPerSecond = 15
+const audioTokensPerSecond = 1_250 / 60
+
+/** What speech probably takes, by its text: an answer of sound does not say. */
+export function estimatedSpeechUsage({ input, speed }: RequestBody): Usage {
+  const characters = typeof input === 'string' ? input.length : 0
+  const rate = typeof speed === 'number' && speed > 0 ? speed : 1
+  const seconds = characters / spokenCharactersPerSecond / rate
+  return {
+    input_tokens: Math.ceil(characters / charactersPerToken),
+    cached_tokens: 0,
+    output_tokens: Math.ceil(seconds * audioTokensPerSecond),
+    reasoning_tokens: 0,
   }
 }
 

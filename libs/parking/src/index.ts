@@ -1,4 +1,4 @@
-export { classOf } from './class-of.ts'
+export { classOf, isOfKey } from './class-of.ts'
 export { createLaneStates, type LaneStates } from './lane-states.ts'
 export { noteServer } from './note-server.ts'
 export { createParking } from './parking.ts'

@@ -1,4 +1,5 @@
 import type { PlatformConfig } from '@sluice/contracts'
+import { roomOf } from './class-of.ts'
 import type { LaneView, ParkingView, ParkedRow } from './parking-types.ts'
 
 /** What the script tells of a lane. */
@@ -43,7 +44,11 @@ export class LocalView implements ParkingView {
   }
 
   anyAhead(lane: string, className: string): boolean {
-    return this.#before(lane).some(({ classes }) => (classes[className] ?? 0) > 0)
+    const room = roomOf(className)
+    for (const { classes } of this.#before(lane)) {
+      for (const name in classes) if ((classes[name] ?? 0) > 0 && roomOf(name) === room) return true
+    }
+    return false
   }
 
   anyWaiting(lane: string): boolean {

@@ -1,7 +1,7 @@
 import type { PlatformConfig } from '@sluice/contracts'
 import type { Clock } from '@sluice/resilience'
 import type { Metrics } from '@sluice/telemetry'
-import { classOf } from './class-of.ts'
+import { classOf, roomOf } from './class-of.ts'
 import { type LaneAnswer, LocalView } from './local-view.ts'
 import { createParkingMetrics } from './parking-metrics.ts'
 import { createParkingScript, type ScriptingRedis } from './parking-script.ts'
@@ -174,7 +174,9 @@ function createCapacity(deployments: PlatformConfig['deployments']): (className:
   const total = deployments.reduce((sum, { quota }) => sum + quota.tokens_per_minute, 0) / 60_000
   const byName = new Map(deployments.map((one) => [classOf([one]), one.quota.tokens_per_minute / 60_000]))
   return (className) => {
-    const known = className.split('+').map((name) => byName.get(name))
+    const known = roomOf(className)
+      .split('+')
+      .map((name) => byName.get(name))
     return known.includes(undefined) ? total : known.reduce<number>((sum, rate) => sum + (rate ?? 0), 0)
   }
 }

@@ -21,7 +21,7 @@ import { type PromptShape, readShape } from './prompt-shape.ts'
 export interface Route {
   /** Null when the caller named what to use, so that nothing was scored. */
   score: number | null
-  why: string
+  readonly why: string
   /** Tier and model of the first candidate. */
   tier: TierName | null
   model: string
@@ -68,28 +68,45 @@ export function decide({ url, body, options = {}, config, tenant, priority, bala
   const { balancing, spill } = config.routing
   const ordered = (some: readonly Deployment[]) => inOrder(some, balancing, options.region?.prefer, balance)
   const maySpill = spill.includes(options.priority ?? priority ?? 'standard')
-  const plan = (groups: readonly (readonly Deployment[])[], score: number | null, why: string): Route => {
+  const plan = (groups: readonly (readonly Deployment[])[], score: number | null, reason: { why: string }): Route => {
     const [first = [], ...others] = groups.map(ordered)
     const { now, onFailure } = withSpill(first, maySpill)
     const head = now[0]
     if (head === undefined) throw new AppError('no_route', 'No deployment fits.', { param: 'body.model' })
     const fallbacks = [...onFailure, ...others.flat()]
-    return { score, why, tier: head.tier ?? null, model: head.model, candidates: now, fallbacks, maySpill, outputCaps }
+    return {
+      score,
+      get why() {
+        return reason.why
+      },
+      tier: head.tier ?? null,
+      model: head.model,
+      candidates: now,
+      fallbacks,
+      maySpill,
+      outputCaps,
+    }
   }
 
-  if (wanted !== 'auto') return plan([roomy(deployments, shape)], null, `${wanted} as asked`)
+  if (wanted !== 'auto') return plan([roomy(deployments, shape)], null, { why: `${wanted} as asked` })
   const tiered = deployments.filter((d) => d.tier !== undefined)
   // An endpoint without tiers (embeddings) has nothing to choose by complexity.
-  if (tiered.length === 0) return plan([deployments], null, `the deployments that serve ${url}`)
+  if (tiered.length === 0) return plan([deployments], null, { why: `the deployments that serve ${url}` })
 
-  const { score, why } = scoreShape(shape)
+  const complexity = scoreShape(shape)
+  const { score } = complexity
   const scored = tierOf(score, thresholdsOf(config, tenant))
   const fitting = roomy(tiered, shape)
   const groups = nearestFirst(scored, tiers)
     .map((tier) => fitting.filter((d) => d.tier === tier))
     .filter((group) => group.length > 0)
   const tier = groups[0]?.[0]?.tier
-  return plan(groups, score, tier === scored ? why : `${why}; ${scored} is not available here, ${tier} is`)
+  if (tier === scored) return plan(groups, score, complexity)
+  return plan(groups, score, {
+    get why() {
+      return `${complexity.why}; ${scored} is not available here, ${tier} is`
+    },
+  })
 }
 
 interface Narrowing {

@@ -33,6 +33,13 @@ describe('the order', () => {
     expect(names(inOrder(three, 'least_utilised', ['south'], { affinity: ['west', 'north'] }))).toBe('c a b')
   })
 
+  it('leads a conversation home when nothing else is known of it or asked for', () => {
+    const home = ['west', 'south', 'north']
+    expect(names(inOrder(three, 'least_utilised', [], { home }))).toBe('c b a')
+    expect(names(inOrder(three, 'least_utilised', ['south'], { home }))).toBe('b c a')
+    expect(names(inOrder(three, 'least_utilised', [], { home, affinity: ['north'] }))).toBe('a c b')
+  })
+
   it('is by utilisation within equals, never across kinds or regions', () => {
     const utilisation = new Map(Object.entries({ a: 0.9, b: 0.2, c: 0.5, ptu: 1 }))
     expect(names(inOrder(all, 'least_utilised', [], { utilisation }))).toBe('ptu b c a spot')

@@ -6,6 +6,8 @@ export interface Balance {
   utilisation?: ReadonlyMap<string, number> | undefined
   /** Regions that served the conversation before, the last one first: preferred, never required. */
   affinity?: readonly string[] | undefined
+  /** Regions in the conversation's own order, for when none is known to have served it. */
+  home?: readonly string[] | undefined
   /** Rises by one from call to call, for `round_robin`. */
   turn?: number | undefined
   /** 0 to 1, for `weighted`; Math.random unless given. */
@@ -16,8 +18,8 @@ export interface Balance {
 const kindOrder: Readonly<Record<Deployment['kind'], number>> = { ptu: 0, standard: 1, 'model-router': 2, spot: 3 }
 
 /**
- * Deployments of one tier in the order to try: by kind, then the conversation's region, then the caller's preferred
- * ones, then balanced. The order among equals is the configured one.
+ * Deployments of one tier in the order to try: by kind, then the conversation's last region, then the caller's preferred
+ * ones, then the conversation's home, then balanced. The order among equals is the configured one.
  */
 export function inOrder(
   deployments: readonly Deployment[],
@@ -25,9 +27,12 @@ export function inOrder(
   prefer: readonly string[] = [],
   balance: Balance = {},
 ): readonly Deployment[] {
-  const affinity = balance.affinity ?? []
+  if (deployments.length < 2) return deployments
+  const { affinity = [], home = [] } = balance
   const groups = Map.groupBy(deployments, ({ kind, region }) =>
-    [kindOrder[kind], placeIn(affinity, region), placeIn(prefer, region)].map((n) => String(n).padStart(3, '0')).join(),
+    [kindOrder[kind], placeIn(affinity, region), placeIn(prefer, region), placeIn(home, region)]
+      .map((n) => String(n).padStart(3, '0'))
+      .join(),
   )
   return [...groups]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))

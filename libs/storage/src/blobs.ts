@@ -31,10 +31,18 @@ export interface Blobs {
    * @throws AppError `body_ref_not_found`, `storage_unavailable`.
    */
   open(tenant: string, name: string, signal?: AbortSignal, from?: number): Promise<AsyncIterable<Uint8Array>>
+  /**
+   * A claim check's bytes as a stream, for what is passed on and never held. Its end is an error unless length and hash
+   * are right, so whoever passes it on must not complete before it does.
+   * @throws AppError as `get` does; `body_ref_mismatch` and `storage_unavailable` also while it is read.
+   */
+  pipe(tenant: string, ref: BodyRef, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>
   /** Begins to write a blob of any size as `<tenant>/<path>`; see {@link BlobWriter}. @throws AppError as `put` does */
   writer(tenant: string, path: string, contentType: string, signal?: AbortSignal): BlobWriter
   /** Deletes a blob of the tenant's; one that is not there is fine. */
   remove(tenant: string, name: string): Promise<void>
+  /** Names of up to `limit` (5,000 at most) of the tenant's blobs below `path`, in the order of their names. */
+  list(tenant: string, path: string, limit: number): Promise<string[]>
   /** A URL that reads this one blob for `ttlMs` milliseconds without further credentials. */
   readUrl(tenant: string, ref: BodyRef, ttlMs: number): Promise<string>
   /** Creates the container if it is missing. */
@@ -68,7 +76,21 @@ export function connectBlobs({ container: name, deadlineMs = 30_000, ...account 
       throw translateBlob(thrown)
     })
 
+  const open: Blobs['open'] = async (tenant, name, signal, from = 0) => {
+    checkBlobName(tenant, name)
+    // The bound's own signal ends with the call; the stream outlives it and follows the caller's.
+    const { readableStreamBody } = await bounded(signal, () =>
+      container.getBlobClient(name).download(from, undefined, {
+        ...(signal === undefined ? {} : { abortSignal: signal }),
+        maxRetryRequests: 5,
+      }),
+    )
+    if (readableStreamBody === undefined) throw new AppError('internal', 'Blob Storage answered without a stream.')
+    return readableStreamBody as unknown as AsyncIterable<Uint8Array>
+  }
+
   return {
+    open,
     async put(tenant, path, bytes, contentType, signal) {
       const blob = `${tenant}/${path}`
       checkBlobName(tenant, blob)
@@ -95,18 +117,7 @@ export function connectBlobs({ container: name, deadlineMs = 30_000, ...account 
       }
       return bytes
     },
-    async open(tenant, name, signal, from = 0) {
-      checkBlobName(tenant, name)
-      // The bound's own signal ends with the call; the stream outlives it and follows the caller's.
-      const { readableStreamBody } = await bounded(signal, () =>
-        container.getBlobClient(name).download(from, undefined, {
-          ...(signal === undefined ? {} : { abortSignal: signal }),
-          maxRetryRequests: 5,
-        }),
-      )
-      if (readableStreamBody === undefined) throw new AppError('internal', 'Blob Storage answered without a stream.')
-      return readableStreamBody as unknown as AsyncIterable<Uint8Array>
-    },
+    pipe: async (tenant, ref, signal) => verified(await open(tenant, ref.blob, signal), ref, signal),
     writer(tenant, path, contentType, signal) {
       const name = `${tenant}/${path}`
       checkBlobName(tenant, name)
@@ -115,6 +126,15 @@ export function connectBlobs({ container: name, deadlineMs = 30_000, ...account 
     async remove(tenant, name) {
       checkBlobName(tenant, name)
       await bounded(undefined, (abortSignal) => container.getBlobClient(name).deleteIfExists({ abortSignal }))
+    },
+    async list(tenant, path, limit) {
+      const prefix = `${tenant}/${path}/`
+      checkBlobName(tenant, `${prefix}x`)
+      return bounded(undefined, async (abortSignal) => {
+        const pages = container.listBlobsFlat({ prefix, abortSignal }).byPage({ maxPageSize: limit })
+        const first = await pages.next()
+        return first.done === true ? [] : first.value.segment.blobItems.map(({ name }) => name)
+      })
     },
     async readUrl(tenant, ref, ttlMs) {
       checkBlobName(tenant, ref.blob)
@@ -127,6 +147,28 @@ export function connectBlobs({ container: name, deadlineMs = 30_000, ...account 
       await bounded(undefined, (abortSignal) => container.getProperties({ abortSignal }))
     },
   }
+}
+
+async function* verified(
+  stream: AsyncIterable<Uint8Array>,
+  ref: BodyRef,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  try {
+    for await (const chunk of stream) {
+      bytes += chunk.byteLength
+      if (bytes > ref.bytes) break
+      hash.update(chunk)
+      yield chunk
+    }
+  } catch (thrown) {
+    signal?.throwIfAborted()
+    throw translateBlob(thrown)
+  }
+  if (bytes === ref.bytes && hash.digest('hex') === ref.sha256) return
+  throw new AppError('body_ref_mismatch', 'file_ref: the blob has another length or hash', { param: 'file_ref' })
 }
 
 /** Reads a blob of exactly the length that its claim check states; a longer one is never buffered. */

@@ -67,6 +67,8 @@ const definitions: Record<ContainerName, ContainerRequest> = {
   deliveries: {
     id: 'deliveries',
     partitionKey: hierarchical('/tenant', '/requestId'),
+    // A row says for itself how long it lives, once it is settled.
+    defaultTtl: -1,
     indexingPolicy: indexed(
       [
         '/id',

@@ -50,6 +50,8 @@ export function connectRedis(
   const client = open('commands', {
     commandTimeout: commandTimeoutMs,
     enableAutoPipelining: autoPipelining,
+    // Admission gathers its own runs of a turn; a pipeline around them would have each wait for one turn more.
+    autoPipeliningIgnoredCommands: ['evalsha'],
     // A command waits for one reconnection at most: an admission that Redis cannot answer has its own fallback.
     maxRetriesPerRequest: 1,
     // A command whose answer was lost may have run; whether it may run twice is its caller's to say.

@@ -27,7 +27,7 @@ export function createLogger({ service, level = 'info', destination }: LoggerOpt
   const options = {
     level,
     base: { service },
-    timestamp: pino.stdTimeFunctions.isoTime,
+    timestamp: isoTime,
     // pino's own serializer would copy every enumerable field of an error, undoing the redaction.
     serializers: { err: (value: unknown) => value },
     formatters: { level: (label: string) => ({ level: label }) },
@@ -35,6 +35,19 @@ export function createLogger({ service, level = 'info', destination }: LoggerOpt
   // Synchronous: the buffered stream tries for ever to flush into a pipe whose reader is gone, so that a process whose
   // supervisor was killed would never exit (sonic-boom's flushSync retries EPIPE).
   return wrap(pino(options, destination ?? standardOutput()))
+}
+
+// As pino's own, but that lines of one second share what is before its milliseconds.
+let second = Number.NaN
+let upToSecond = ''
+function isoTime(): string {
+  const now = Date.now()
+  const of = Math.floor(now / 1000)
+  if (of !== second) {
+    second = of
+    upToSecond = `,"time":"${new Date(of * 1000).toISOString().slice(0, -4)}`
+  }
+  return `${upToSecond}${String(now - of * 1000).padStart(3, '0')}Z"`
 }
 
 // One for all loggers of a process, so that their lines keep their order.

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { BudgetCheck } from '@sluice/admission'
 import type { Batches, Files } from '@sluice/batch'
 import {
   type BatchSubmission,
@@ -8,30 +9,37 @@ import {
   type PlatformConfig,
   tenantOnLane,
 } from '@sluice/contracts'
-import { AppError } from '@sluice/errors'
+import { AppError, toAppError } from '@sluice/errors'
 import { deliveryKey } from '@sluice/ledger'
-import { complete, type Delivery, type Settlement } from '@sluice/messaging'
+import { complete, deadLetter, type Delivery, type Settlement } from '@sluice/messaging'
 import type { Logger } from '@sluice/telemetry'
 
 export interface BatchDeps {
   platform: PlatformConfig
   files: Files
   batches: Batches
+  checkBudget: BudgetCheck
   logger: Logger
 }
 
 /**
  * One message of queue `batches`: its file becomes a logical batch whose lines are requests of their own, each with its
- * own event and targets. The message is completed once the batch's row is there; brought again, it finds it.
+ * own event and targets. The message is completed once the batch's row is there; brought again, it finds it, whatever
+ * became of the tenant's budget by then.
  */
 export const handleBatch =
-  ({ platform, files, batches, logger }: BatchDeps) =>
+  ({ platform, files, batches, checkBudget, logger }: BatchDeps) =>
   async (delivery: Delivery, signal: AbortSignal): Promise<Settlement> => {
     const { custom_id, input, sluice } = readSubmission(delivery)
     const tenant = tenantOnLane('batches', platform.batches, sluice?.tenant)
     checkDeliverTargets(platform, tenant, sluice?.deliver)
     const key = createHash('sha256').update(deliveryKey(delivery)).digest('hex').slice(0, 32)
-    const file = await files.adopt(tenant, input.blob, key, signal)
+    let file = await files.adopted(tenant, key)
+    if (file === undefined) {
+      const refused = await refusedForBudget(checkBudget, tenant)
+      if (refused !== undefined) return refused
+      file = await files.adopt(tenant, input.blob, key, signal)
+    }
     const batch = await batches.submit(tenant, {
       input_file_id: file.id,
       endpoint: file.sluice.endpoint ?? '/v1/chat/completions',
@@ -49,6 +57,18 @@ export const handleBatch =
     logger.info({ tenant, customId: custom_id, batch: batch.id, lines, rejected }, 'a file was taken in')
     return complete()
   }
+
+/** A budget that is spent stays so until its period ends, which no message waits for: an operator may send it again then. */
+async function refusedForBudget(checkBudget: BudgetCheck, tenant: string): Promise<Settlement | undefined> {
+  try {
+    await checkBudget(tenant)
+    return undefined
+  } catch (thrown) {
+    const error = toAppError(thrown)
+    if (error.code !== 'budget_exceeded') throw thrown
+    return deadLetter(error.code, error.message)
+  }
+}
 
 function readSubmission(delivery: Delivery): BatchSubmission {
   let value: unknown

@@ -1,3 +1,4 @@
+import { createBudgetCheck, createBudgets } from '@sluice/admission'
 import { createBatches, createBatching, createFiles } from '@sluice/batch'
 import { createLedger, createOutbox } from '@sluice/ledger'
 import { connectServiceBus, createSender, receiveLoop } from '@sluice/messaging'
@@ -39,6 +40,7 @@ await runService({
       inFlight: config.LINES_IN_FLIGHT,
       leaseMs: config.LEASE_MS,
     })
+    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger })
     const stopping = new AbortController()
     const timer = createBatchTimer(redis.forBullMq())
     const worker = runBatchWorker(redis.forBullMq(), {
@@ -56,7 +58,10 @@ await runService({
       serviceBus,
       queue: 'batches',
       pool: new SlotPool(config.BATCH_SLOTS),
-      handle: handleBatch({ platform, files: createFiles(doors), batches: createBatches(doors), logger }),
+      handle: handleBatch({
+        ...{ platform, files: createFiles(doors), batches: createBatches(doors), logger },
+        checkBudget: createBudgetCheck({ config: platform, budgets, clock }),
+      }),
       handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
       logger,
       metrics,
@@ -79,6 +84,7 @@ await runService({
             ['parts', async () => (stopping.abort(new Error('shutting down')), worker.close())],
             ['timer', () => timer.close()],
             ['regions', () => batching.close()],
+            ['budgets', () => budgets.close()],
             ['ledger', () => ledger.close()],
             ['senders', async () => void (await Promise.all([topic, ...lanes.values()].map((one) => one.close())))],
             ['service bus', () => serviceBus.close()],

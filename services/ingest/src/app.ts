@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { PlatformConfig } from '@sluice/contracts'
-import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
 import type { Parking } from '@sluice/parking'
 import type { ServiceContext } from '@sluice/service-kit'
@@ -34,7 +33,9 @@ import type { Drain } from './drain.ts'
 import type { SubmitDeps } from './enqueue-line.ts'
 import { refuseSlowBodies } from './slow-bodies.ts'
 import { signalrGroupRoutes } from './signalr-groups.ts'
+import { createUnknownRoute } from './unknown-route.ts'
 import { type UsageDeps, usageRoutes } from './usage-routes.ts'
+import { createWatchers } from './watchers.ts'
 import { type WebhookEndpointDeps, webhookEndpointRoutes } from './webhook-endpoints.ts'
 
 export interface AppDeps
@@ -46,7 +47,7 @@ export interface AppDeps
     ChatDeps,
     FileRoutesDeps,
     BatchRoutesDeps,
-    Omit<ReadDeps, 'closing'>,
+    Omit<ReadDeps, 'closing' | 'watchers'>,
     DeliveryDeps,
     WebhookEndpointDeps {
   drain: Drain
@@ -60,6 +61,10 @@ export interface AppDeps
   keyAdmin: KeyAdmin
   /** How long a body that is not an upload may take. */
   bodyTimeoutMs: number
+  /** The least that an upload brings. */
+  uploadBytesPerSecond: number
+  /** Event streams and long polls that a tenant may have open. */
+  watchersPerTenant: number
   clock: Clock
   logger: Logger
   metrics: Metrics
@@ -91,15 +96,11 @@ export function createApp(deps: AppDeps): FastifyInstance {
   )
   // Many lines are read as they come; a route that does not expect them finds no text.
   app.addContentTypeParser(['application/x-ndjson', 'application/jsonl'], (_, body, done) => done(null, body))
+  // Forms are read by their route from the request itself.
+  app.addContentTypeParser('multipart/form-data', (_request, _body, done) => done(null))
   app.setErrorHandler((error, request, reply) => answerError(deps.logger, error as FastifyError, request, reply))
-  app.setNotFoundHandler((request, reply) =>
-    answerError(
-      deps.logger,
-      new AppError('not_found', `Unknown route: ${request.method} ${request.url.split('?', 1)[0]}`),
-      request,
-      reply,
-    ),
-  )
+  const unknownRoute = createUnknownRoute(() => routes.registered())
+  app.setNotFoundHandler((request, reply) => answerError(deps.logger, unknownRoute(request, reply), request, reply))
   app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id)
     done()
@@ -107,10 +108,11 @@ export function createApp(deps: AppDeps): FastifyInstance {
   measureAnswers(app, deps.metrics)
   allowOrigins(app, deps.corsHeaders)
   deps.drain.watch(app)
-  const stop = refuseSlowBodies(app.server, deps.bodyTimeoutMs, deps.clock)
+  const stop = refuseSlowBodies(app.server, deps, deps.clock)
   app.addHook('onClose', async () => stop())
 
-  const reading = { ...deps, closing: deps.drain.closing }
+  const watchers = createWatchers(deps.watchersPerTenant)
+  const reading = { ...deps, watchers, closing: deps.drain.closing }
   // A feature is a file that registers its routes, and a line here.
   const routes = createRoutes(app, deps.authenticate)
   probeRoutes(routes, deps.probe)

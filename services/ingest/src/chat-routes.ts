@@ -1,12 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { TenantShare } from '@sluice/admission'
-import type { PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Forwarder, ForwardHead, ForwardSink } from '@sluice/execution'
 import { z } from 'zod'
 import type { Caller } from './authenticate.ts'
 import { clientGone } from './client-gone.ts'
-import { regionsOf } from './openai-affinity.ts'
 import { readBody } from './read-input.ts'
 import type { Routes } from './routes.ts'
 
@@ -27,7 +25,6 @@ const answerSchema = z.looseObject({
 })
 
 export interface ChatDeps {
-  config: Pick<PlatformConfig, 'deployments'>
   forwarder: Forwarder
   sharesOf: (caller: Caller) => readonly TenantShare[]
   /** Answers `mode: "realtime"`: the model that was chosen, a token of short life and where to connect. */
@@ -36,7 +33,6 @@ export interface ChatDeps {
 
 /** POST /api/ModelRouter: one message in, one answer out, and what the router chose for it. */
 export function chatRoutes(routes: Routes, deps: ChatDeps): void {
-  const regions = [...new Set(deps.config.deployments.map(({ region }) => region))]
   routes.guarded(
     {
       method: 'POST',
@@ -69,7 +65,7 @@ export function chatRoutes(routes: Routes, deps: ChatDeps): void {
             bytes: (model, added) => Buffer.from(JSON.stringify({ ...body, model, ...added })),
           },
           shares: deps.sharesOf(caller),
-          affinity: ask.sessionId === undefined ? undefined : regionsOf(ask.sessionId, tenant, regions),
+          conversation: ask.sessionId,
         },
         sink,
       )

@@ -1,3 +1,4 @@
+import type { BudgetCheck } from '@sluice/admission'
 import { randomUUID } from 'node:crypto'
 import { checkDeliverTargets, type PlatformConfig, type RequestLine } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
@@ -9,7 +10,6 @@ import { checkBlobName } from '@sluice/storage'
 import { type Logger, startSpan } from '@sluice/telemetry'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from './authenticate.ts'
-import type { BudgetCheck } from './budget-check.ts'
 import type { SubmitLimits } from './submit-limits.ts'
 
 export interface SubmitDeps {
@@ -23,6 +23,8 @@ export interface SubmitDeps {
   logger: Logger
   /** Bytes of one line. */
   bodyLimit: number
+  /** Bytes of a multipart body. */
+  formLimit: number
   sendDeadlineMs: number
 }
 
@@ -56,13 +58,14 @@ export async function enqueueLine(
   await deps.checkBudget(tenant)
   checkDeliverTargets(config, tenant, line.sluice?.deliver)
   if (line.body_ref !== undefined) checkBlobName(tenant, line.body_ref.blob)
+  if (line.file_ref !== undefined) checkBlobName(tenant, line.file_ref.blob)
   const lane = laneFor(config, tenant, line)
   const sender = deps.lanes.get(lane)
   if (sender === undefined) throw new AppError('internal', `no sender for ${lane}`)
 
   const span = startSpan('submit', { parent, attributes: { tenant, lane } })
   try {
-    const arrival = { tenant, key: key ?? randomUUID(), line, lane, via: 'http' as const }
+    const arrival = { tenant, key: key ?? randomUUID(), line, lane, via: 'http' as const, keyLimits: limitsOf(caller) }
     const { row, created } = await ledger.accept({ ...arrival, traceparent: span.traceparent })
     deps.logger.info({ requestId: row.id, tenant, lane, created }, 'accepted')
     // A repeated submission finds its row; whether its message was ever sent is the sweeper's business.
@@ -78,6 +81,10 @@ export async function enqueueLine(
     throw error
   }
 }
+
+/** What a worker counts a request by besides its tenant; undefined for a key without limits, as most are. */
+const limitsOf = ({ principal, limits }: Caller) =>
+  Object.values(limits).every((limit) => limit === undefined) ? undefined : { principal, ...limits }
 
 /**
  * The lane of a line: one with sessions for a line that belongs to a conversation, so that its turns stay in order; else

@@ -1,7 +1,13 @@
 import type { ApiKeyRow } from '@sluice/contracts'
-import { createAdmission, createBudgets } from '@sluice/admission'
+import { createAdmission, createBudgetCheck, createBudgets } from '@sluice/admission'
 import { createAnswerCache } from '@sluice/cache'
-import { createEmbedText, createExecution, createForwarder } from '@sluice/execution'
+import {
+  createEmbedText,
+  createExecution,
+  createForwarder,
+  createRegionAffinity,
+  createResponsePins,
+} from '@sluice/execution'
 import { createBatches, createFiles } from '@sluice/batch'
 import { createDeliveries, createEndpoints, createLedger, createOutbox, createSecretBox } from '@sluice/ledger'
 import { connectServiceBus, createSender } from '@sluice/messaging'
@@ -15,7 +21,6 @@ import { connectBlobs, connectCosmos, connectRedis, storageAccount } from '@slui
 import { createApiKeys } from './api-keys.ts'
 import { createApp } from './app.ts'
 import { createAuthenticate } from './authenticate.ts'
-import { createBudgetCheck } from './budget-check.ts'
 import { configSchema } from './config.ts'
 import { createCors } from './cors.ts'
 import { createDrain } from './drain.ts'
@@ -60,8 +65,9 @@ await runService({
     const authenticate = createAuthenticate({ keys, entra })
     const upstreamKeys = createUpstreamKeys({ deployments: platform.deployments, clock })
     const { breaker } = platform.routing
-    const admission = createAdmission({ redis: redis.client, clock, logger, metrics, breaker })
-    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger })
+    const share = 1 / config.INSTANCES
+    const admission = createAdmission({ redis: redis.client, clock, logger, metrics, share, breaker })
+    const budgets = createBudgets({ redis: redis.client, cosmos, clock, logger, share })
     const models = createModels({ deployments: platform.deployments, clock, keys: upstreamKeys })
     const { embedding_model: model } = platform.cache
     const embedding = createExecution({
@@ -82,6 +88,9 @@ await runService({
       client: createForwardClient({ apiKeyOf: (deployment) => upstreamKeys.of(deployment) }),
       budgets,
       cache,
+      affinity: createRegionAffinity({ redis: redis.client, deployments: platform.deployments, clock }),
+      pins: createResponsePins({ redis: redis.client, deployments: platform.deployments, clock }),
+      models,
       logger,
       metrics,
       clock,
@@ -118,6 +127,7 @@ await runService({
       clock,
       bodyLimit: config.BODY_LIMIT,
       formLimit: config.FORM_LIMIT,
+      heldLimit: config.HELD_BODIES_LIMIT,
     })
     const app = createApp({
       realtime: (caller, ask) => realtime.invite(caller, ask),
@@ -152,7 +162,10 @@ await runService({
       metrics,
       probe,
       bodyLimit: config.BODY_LIMIT,
+      formLimit: config.FORM_LIMIT,
       bodyTimeoutMs: config.BODY_TIMEOUT_MS,
+      uploadBytesPerSecond: config.UPLOAD_BYTES_PER_SECOND,
+      watchersPerTenant: config.WATCHERS_PER_TENANT,
       sendDeadlineMs: config.SEND_DEADLINE_MS,
     })
     const sessions = realtime.serve(app.server)

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { RequestBody, SluiceOptions } from '@sluice/contracts'
 
@@ -16,15 +15,4 @@ export function sessionOf(
   const id = typeof conversation === 'object' && conversation !== null && 'id' in conversation ? conversation.id : null
   const named = [header, options?.session_id, options?.conversation, body.session_id, conversation, id, body.user]
   return named.find((value) => typeof value === 'string' && value !== '') as string | undefined
-}
-
-/**
- * The regions in a session's own order: its home, then where it goes when that fails. Rendezvous hashing: every worker
- * finds the same order without asking anybody, and a region that comes or goes moves only the sessions it is home to.
- */
-export function regionsOf(session: string, tenant: string, regions: readonly string[]): readonly string[] {
-  return regions
-    .map((region) => ({ region, rank: hash('sha256', `${tenant}|${session}|${region}`) }))
-    .toSorted((a, b) => (a.rank < b.rank ? -1 : 1))
-    .map(({ region }) => region)
 }

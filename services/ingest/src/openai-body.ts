@@ -1,9 +1,10 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import { type DeploymentUrl, nestsTooDeeply, type RequestBody, tooDeepMessage } from '@sluice/contracts'
-import { AppError } from '@sluice/errors'
+import { AppError, toAppError } from '@sluice/errors'
 import type { ForwardPayload } from '@sluice/execution'
 import { unsupportedMediaType } from './answer-error.ts'
+import type { HeldBody } from './held-bodies.ts'
 import { editMembers } from './openai-json.ts'
 
 /** A call's body: what routing reads, the caller's options, and the bytes for a deployment. */
@@ -17,20 +18,29 @@ export interface OpenAIBody {
 /** The caller left before its body was complete: nobody is there to be answered. */
 export const callerLeft = () => new AppError('cancelled', 'The body ended early.')
 
-/** @throws AppError `message_too_large`, `unsupported_media_type`, or `cancelled` when the caller left */
-export function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
+/**
+ * @throws AppError `message_too_large`, `unsupported_media_type`, `no_capacity` when too much is held already, or
+ * `cancelled` when the caller left
+ */
+export function readBytes(request: IncomingMessage, limit: number, held: HeldBody): Promise<Buffer> {
   const declared = Number(request.headers['content-length'] ?? 0)
-  if (declared > limit) return Promise.reject(tooLarge(limit))
+  if (declared > limit) throw tooLarge(limit)
   checkEncoding(request)
+  held.reach(declared)
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
     request.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > limit) {
+      try {
+        if (size > limit) throw tooLarge(limit)
+        // Its length may not have been said before.
+        held.reach(size)
+        chunks.push(chunk)
+      } catch (error) {
         request.removeAllListeners('data').pause()
-        reject(tooLarge(limit))
-      } else chunks.push(chunk)
+        reject(toAppError(error))
+      }
     })
     request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)))
     // A connection that is cut in the middle of a body has no `end`.

@@ -9,7 +9,8 @@ import type { Clock } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import type { Authenticate, Caller } from './authenticate.ts'
 import type { Drain } from './drain.ts'
-import { regionsOf, sessionOf } from './openai-affinity.ts'
+import { HeldBodies, type HeldBody } from './held-bodies.ts'
+import { sessionOf } from './openai-affinity.ts'
 import { type OpenAIBody, readBytes, readJsonCall } from './openai-body.ts'
 import { readFormCall } from './openai-form.ts'
 import { createDoorMetrics, type DoorMetrics } from './openai-metrics.ts'
@@ -33,6 +34,8 @@ export interface OpenAIDoorDeps {
   bodyLimit: number
   /** Bytes of a multipart body. */
   formLimit: number
+  /** Bytes of all bodies that are held at a time. */
+  heldLimit: number
 }
 
 /** Milliseconds, by the names that Fastify has for them. */
@@ -58,7 +61,7 @@ export interface OpenAIDoor {
  */
 export function createOpenAIDoor(deps: OpenAIDoorDeps): OpenAIDoor {
   const metrics = createDoorMetrics(deps.metrics)
-  const regions = [...new Set(deps.config.deployments.map(({ region }) => region))]
+  const bodies = new HeldBodies(deps.heldLimit)
   const busy = new WeakSet<Socket>()
   deps.drain.closing.addEventListener('abort', () => deps.forwarder.interrupt(), { once: true })
 
@@ -69,7 +72,7 @@ export function createOpenAIDoor(deps: OpenAIDoorDeps): OpenAIDoor {
     const { socket } = request
     busy.add(socket)
     response.once('close', () => busy.delete(socket))
-    answer(deps, metrics, regions, path, request, response).catch((err: unknown) => {
+    answer(deps, metrics, bodies, path, request, response).catch((err: unknown) => {
       deps.logger.error({ err, url: path.url }, 'the door failed')
       response.destroy()
     })
@@ -101,7 +104,7 @@ const asksForQueue = ({ headers }: IncomingMessage): boolean =>
 async function answer(
   deps: OpenAIDoorDeps,
   metrics: DoorMetrics,
-  regions: readonly string[],
+  bodies: HeldBodies,
   path: OpenAIPath,
   request: IncomingMessage,
   response: ServerResponse,
@@ -114,6 +117,7 @@ async function answer(
     requestId,
     ...deps.corsHeaders(request.headers.origin),
   ])
+  const held = bodies.open()
   let tenant: string | undefined
   let report: ForwardReport | undefined
   let error: AppError | undefined
@@ -121,9 +125,8 @@ async function answer(
     deps.drain.enter(response)
     const caller = await deps.authenticate(request, 'submit')
     tenant = caller.tenant
-    const call = await readCall(deps, path, request)
+    const call = await readCall(deps, path, request, held)
     const options = sluiceOptions(request.headers, call.sluice, tenant)
-    const session = path.affinity ? sessionOf(request.headers, call.body, options) : undefined
     report = await deps.forwarder.forward(
       {
         requestId,
@@ -134,7 +137,7 @@ async function answer(
         options,
         shares: deps.sharesOf(caller),
         traceparent: traceparentOf(request),
-        affinity: session === undefined ? undefined : regionsOf(session, tenant, regions),
+        conversation: path.affinity ? sessionOf(request.headers, call.body, options) : options?.conversation,
       },
       sink,
     )
@@ -142,6 +145,8 @@ async function answer(
   } catch (thrown) {
     error = toAppError(thrown)
     await sink.refuse(error)
+  } finally {
+    held.free()
   }
   const ms = clock.monotonic() - startedAt
   const outcome = report?.outcome ?? 'refused'
@@ -160,9 +165,14 @@ async function answer(
   else deps.logger.info(fields, 'answered')
 }
 
-async function readCall(deps: OpenAIDoorDeps, path: OpenAIPath, request: IncomingMessage): Promise<OpenAIBody> {
-  if (path.url === '/v1/audio/transcriptions') return readFormCall(request, deps.formLimit, path.model)
-  return readJsonCall(request, await readBytes(request, deps.bodyLimit), path.url, path.model)
+async function readCall(
+  deps: OpenAIDoorDeps,
+  path: OpenAIPath,
+  request: IncomingMessage,
+  held: HeldBody,
+): Promise<OpenAIBody> {
+  if (path.url === '/v1/audio/transcriptions') return readFormCall(request, deps.formLimit, path.model, held)
+  return readJsonCall(request, await readBytes(request, deps.bodyLimit, held), path.url, path.model)
 }
 
 const reported = ({ deployment, score, attempts, usage, costUsd, waitedMs }: ForwardReport) => ({

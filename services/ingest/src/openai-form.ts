@@ -1,14 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { AppError } from '@sluice/errors'
+import type { HeldBody } from './held-bodies.ts'
 import { callerLeft, checkEncoding, type OpenAIBody, tooLarge } from './openai-body.ts'
 import { boundaryOf, malformed, MultipartFilter } from './openai-multipart.ts'
 
 /** Up to here a form is read before it is sent, so that a second deployment can have it as well. */
 const replayBytes = 1024 * 1024
-/** All forms whose model has not been met yet, together. */
-const waitingBytes = 256 * 1024 * 1024
-let waiting = 0
 
 /**
  * Reads a multipart call as far as it must: until its model is known, wherever in the body it stands, and a little
@@ -20,10 +18,13 @@ export async function readFormCall(
   request: IncomingMessage,
   limit: number,
   named: string | undefined,
+  held: HeldBody,
 ): Promise<OpenAIBody> {
   const boundary = boundaryOf(request.headers['content-type'])
   checkEncoding(request)
-  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit)
+  const declared = Number(request.headers['content-length'] ?? 0)
+  if (declared > limit) throw tooLarge(limit)
+  held.reach(Math.min(declared, replayBytes))
   const filter = new MultipartFilter(boundary, ['model', 'sluice'])
   const kept: Buffer[] = []
   let size = 0
@@ -40,20 +41,14 @@ export async function readFormCall(
     complete = true
   }
 
-  let held = 0
   try {
     for await (const some of passed()) {
       kept.push(...some)
-      waiting += size - held
-      held = size
-      if (waiting > waitingBytes)
-        throw new AppError('no_capacity', 'Too many uploads at a time.', { retryAfterMs: 1_000 })
+      held.reach(size)
       if (size >= replayBytes && (named !== undefined || filter.fields.has('model'))) break
     }
   } catch (error) {
     throw error instanceof AppError ? error : callerLeft()
-  } finally {
-    waiting -= held
   }
 
   const model = named ?? (filter.fields.get('model')?.trim() || 'auto')

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { regionsOf, sessionOf } from './openai-affinity.ts'
+import { sessionOf } from './openai-affinity.ts'
 import { sluiceOptions } from './openai-options.ts'
 import { openAIPath } from './openai-path.ts'
 
@@ -47,20 +47,6 @@ describe('a session', () => {
     [{}, body({ user: 7 }), undefined, undefined],
   ])('%j %j %j', (headers, fields, options, session) => {
     expect(sessionOf(headers, fields, options)).toBe(session)
-  })
-
-  it('is at home in one region, and moves only when that one goes', () => {
-    const regions = ['a', 'b', 'c', 'd']
-    const homes = Array.from({ length: 400 }, (_, n) => regionsOf(`s${n}`, 't', regions))
-    for (const region of regions) {
-      const share = homes.filter(([home]) => home === region).length
-      expect(share).toBeGreaterThan(50)
-    }
-    for (const [n, order] of homes.entries()) {
-      const without = regionsOf(`s${n}`, 't', ['a', 'b', 'c'])
-      expect(without).toEqual(order.filter((region) => region !== 'd'))
-    }
-    expect(regionsOf('s1', 't', regions)).toEqual(regionsOf('s1', 't', regions.toReversed()))
   })
 })
 

@@ -1,21 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AppError, openAIErrorBody } from '@sluice/errors'
-import type { ForwardHead, ForwardSink } from '@sluice/execution'
+import type { ForwardHead, ForwardLimits, ForwardSink } from '@sluice/execution'
+import { AnswerBytes } from './answer-bytes.ts'
 import { discardBody } from './discard-body.ts'
+import { limitHeaders } from './limit-headers.ts'
 
 /** The caller's side of a synchronous call: heads in Sluice's form, the answer's bytes as they come. */
 export class OpenAISink implements ForwardSink {
   onClose: (() => void) | undefined
   onDrain: (() => void) | undefined
+  limits: ForwardLimits | undefined
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #headers: readonly string[]
+  readonly #bytes: AnswerBytes
 
   /** @param headers names and values in turn, for whatever is answered */
   constructor(request: IncomingMessage, response: ServerResponse, headers: readonly string[]) {
     this.#request = request
     this.#response = response
     this.#headers = headers
+    this.#bytes = new AnswerBytes(response)
     response.on('close', () => this.onClose?.())
     response.on('drain', () => this.onDrain?.())
   }
@@ -44,24 +49,20 @@ export class OpenAISink implements ForwardSink {
     if (contentLength !== undefined) headers.push('content-length', String(contentLength))
     if (tier !== undefined) headers.push('x-sluice-tier', tier)
     if (score !== null) headers.push('x-sluice-score', score.toFixed(3))
-    for (const [name, one] of limits === undefined ? [] : Object.entries(limits)) {
-      const { limit, left } = one as { limit: number; left: number }
-      headers.push(`x-ratelimit-limit-${name}`, String(limit), `x-ratelimit-remaining-${name}`, String(left))
-    }
+    if (limits !== undefined) headers.push(...limitHeaders(limits))
     if (fromCache === true) headers.push('x-sluice-cache', 'hit')
     // nginx and its kind would gather a stream's events.
     if (contentType.startsWith('text/event-stream'))
       headers.push('cache-control', 'no-cache', 'x-accel-buffering', 'no')
-    this.#response.writeHead(status, headers)
+    this.#bytes.head(status, headers)
   }
 
   write(chunk: Buffer): boolean {
-    return this.#response.write(chunk)
+    return this.#bytes.write(chunk)
   }
 
   end(last?: Buffer): void {
-    if (last === undefined) this.#response.end()
-    else this.#response.end(last)
+    this.#bytes.end(last)
   }
 
   // A reset, or an end without the last chunk: both sides of HTTP count as an answer that is not complete.
@@ -79,6 +80,7 @@ export class OpenAISink implements ForwardSink {
     if (retryAfterMs !== undefined || error.status === 503) {
       headers.push('retry-after', String(Math.max(1, Math.ceil((retryAfterMs ?? 1000) / 1000))))
     }
+    if (this.limits !== undefined && error.status === 429) headers.push(...limitHeaders(this.limits))
     if (error.code === 'unauthorized') headers.push('www-authenticate', 'Bearer')
     await discardBody(this.#request)
     if (this.closed) return

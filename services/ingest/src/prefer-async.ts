@@ -1,13 +1,14 @@
-import { checkLine, type ResultLine } from '@sluice/contracts'
+import { checkLine, type FileRef, type ResultLine } from '@sluice/contracts'
 import { AppError, isErrorCode } from '@sluice/errors'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller } from './authenticate.ts'
 import { awaitEnd } from './await-end.ts'
 import { clientGone } from './client-gone.ts'
-import { enqueueLine, idempotencyKey, type SubmitDeps, traceparentOf } from './enqueue-line.ts'
+import { type Enqueued, enqueueLine, idempotencyKey, type SubmitDeps, traceparentOf } from './enqueue-line.ts'
 import { sluiceOptions } from './openai-options.ts'
-import { openAIPath } from './openai-path.ts'
+import { type OpenAIPath, openAIPath } from './openai-path.ts'
 import { appliedPreference, type Preference, preferenceOf } from './preference.ts'
+import { dropFile, type QueuedForm, receiveQueuedForm } from './queued-form.ts'
 import { jsonBody } from './read-input.ts'
 import type { ReadDeps } from './read-requests.ts'
 import { countSubmission } from './submit-limits.ts'
@@ -30,14 +31,34 @@ export async function preferAsync(
   if (path === undefined) throw new AppError('not_found', `Unknown route: POST ${request.url.split('?', 1)[0]}`)
   const preference = preferenceOf(request.headers.prefer)
   if (preference === undefined) throw new AppError('internal', 'a synchronous call reached the queue')
+  if (preference.waitSeconds === 0) return queueCall(deps, caller, request, reply, { path, preference })
+  // Before anything is stored: who may not wait has not asked yet.
+  const leave = deps.watchers.enter(caller.tenant)
+  try {
+    return await queueCall(deps, caller, request, reply, { path, preference })
+  } finally {
+    leave()
+  }
+}
+
+async function queueCall(
+  deps: SubmitDeps & ReadDeps,
+  caller: Caller,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { path, preference }: { path: OpenAIPath; preference: Preference },
+): Promise<FastifyReply> {
   const key = idempotencyKey(request)
   await countSubmission(deps.submitLimits, caller, reply)
-  const line = lineOf(caller, request, path, key)
-  const enqueued = await enqueueLine(deps, caller, line, { key, parent: traceparentOf(request) })
+  const call =
+    path.url === '/v1/audio/transcriptions'
+      ? await receiveQueuedForm(deps.blobs, caller.tenant, request, deps.formLimit)
+      : callOf(jsonBody(request))
+  const enqueued = await enqueue(deps, caller, request, { path, call, key })
   void reply.header('x-sluice-request-id', enqueued.row.id)
 
   // Who asks for a stream cannot use one whole answer; its events are under /v1/requests/{id}/events.
-  const wanted: Preference = line.body?.stream === true ? { waitSeconds: 0 } : preference
+  const wanted: Preference = call.body.stream === true ? { waitSeconds: 0 } : preference
   const gone = AbortSignal.any([clientGone(reply), deps.closing])
   const row = await awaitEnd(deps, enqueued.row, wanted.waitSeconds * 1000, gone)
   const queued = row.result === undefined || wanted.waitSeconds === 0
@@ -46,14 +67,43 @@ export async function preferAsync(
   return answerOf(deps, caller.tenant, row.result, reply)
 }
 
-/** The line that a synchronous body stands for. @throws AppError that names the field as the caller wrote it */
-function lineOf(
+interface Call extends Omit<QueuedForm, 'file'> {
+  file?: FileRef
+}
+
+interface Queued {
+  path: OpenAIPath
+  call: Call
+  key: string | undefined
+}
+
+const callOf = ({ sluice, ...body }: Record<string, unknown>): Call => ({ body, sluice })
+
+/** Stores the call as a request. A file that no request came to refer to is deleted. */
+async function enqueue(
+  deps: SubmitDeps & ReadDeps,
   caller: Caller,
   request: FastifyRequest,
-  { url, model }: NonNullable<ReturnType<typeof openAIPath>>,
-  key: string | undefined,
-) {
-  const { sluice, ...body } = jsonBody(request)
+  queued: Queued,
+): Promise<Enqueued> {
+  const { file } = queued.call
+  const drop = async () => file !== undefined && dropFile(deps.blobs, caller.tenant, file)
+  try {
+    const line = lineOf(caller, request, queued)
+    const enqueued = await enqueueLine(deps, caller, line, { key: queued.key, parent: traceparentOf(request) })
+    // A repetition: the request has the file that came first.
+    if (!enqueued.created) await drop()
+    return enqueued
+  } catch (error) {
+    // After any other failure the request may be stored all the same.
+    if (error instanceof AppError && error.status < 500) await drop()
+    throw error
+  }
+}
+
+/** The line that a synchronous body stands for. @throws AppError that names the field as the caller wrote it */
+function lineOf(caller: Caller, request: FastifyRequest, { path: { url, model }, call, key }: Queued) {
+  const { body, sluice, file } = call
   const { deliver, ...options } = isObject(sluice) ? sluice : {}
   const named = sluiceOptions(request.headers, isObject(sluice) ? options : sluice, caller.tenant)
   try {
@@ -63,6 +113,7 @@ function lineOf(
       method: 'POST',
       url,
       body: model === undefined ? body : { ...body, model },
+      ...(file === undefined ? {} : { file_ref: file }),
       ...(named === undefined && deliver === undefined
         ? {}
         : { sluice: { ...named, ...(deliver === undefined ? {} : { deliver }) } }),
@@ -89,6 +140,7 @@ async function answerOf(
       ...(typeof error?.param === 'string' ? { param: error.param } : {}),
     })
   }
+  if (response.content_type !== undefined) void reply.type(response.content_type)
   if (response.body_ref === undefined) return reply.code(response.status_code).send(response.body)
   const { body_ref: ref } = response
   const bytes = await deps.blobs.get(tenant, ref, { maxBytes: blobLimitBytes, signal: AbortSignal.timeout(10_000) })

@@ -49,27 +49,35 @@ export function preferRoutes(routes: Routes, deps: SubmitDeps & ReadDeps): void 
       (caller, request, reply) => preferAsync(deps, caller, request, reply),
     )
   }
-  const audio = { method: 'POST', tag: 'openai', scope: 'submit' } as const
-  const bytes = { description: 'the sound', contentType: 'audio/mpeg' }
+  const queued = { 202: { description: 'queued', schema: requestViewSchema } }
   routes.guarded(
     {
-      ...audio,
+      method: 'POST',
       path: '/v1/audio/speech',
-      summary: 'Speech from a text; cannot be queued',
+      tag: 'openai',
+      summary: 'Speech from a text',
+      scope: 'submit',
+      headers: prefer,
       body: {
         'application/json': z.looseObject({ ...common, input: z.string().min(1), voice: z.string().optional() }),
       },
-      answers: { 200: bytes },
+      answers: { 200: { description: 'the sound', contentType: 'audio/mpeg' }, ...queued },
     },
     (caller, request, reply) => preferAsync(deps, caller, request, reply),
   )
   routes.guarded(
     {
-      ...audio,
+      method: 'POST',
       path: '/v1/audio/transcriptions',
-      summary: 'Text from speech; cannot be queued',
+      tag: 'openai',
+      summary: 'Text from speech',
+      scope: 'submit',
+      headers: prefer,
       body: { 'multipart/form-data': undefined },
-      answers: { 200: { description: 'the text, in the `response_format` asked for', schema: z.looseObject({}) } },
+      answers: {
+        200: { description: 'the text, in the `response_format` asked for', schema: z.looseObject({}) },
+        ...queued,
+      },
     },
     (caller, request, reply) => preferAsync(deps, caller, request, reply),
   )

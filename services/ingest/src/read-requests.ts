@@ -13,6 +13,7 @@ import { clientGone } from './client-gone.ts'
 import { placeOf } from './place.ts'
 import { readQuery } from './read-input.ts'
 import { requestView } from './request-view.ts'
+import type { Watchers } from './watchers.ts'
 
 export interface ReadDeps {
   ledger: Ledger
@@ -22,6 +23,7 @@ export interface ReadDeps {
   progress: Progress
   parking: Pick<Parking, 'place' | 'expect'>
   logger: Logger
+  watchers: Watchers
   /** Aborts when the process stops and open answers should come to an end. */
   closing: AbortSignal
 }
@@ -67,8 +69,14 @@ export async function getRequest(
 ): Promise<object> {
   const { wait } = readQuery(waitQuery, request)
   const row = await findRequest(deps, caller, request)
-  const signal = AbortSignal.any([clientGone(reply), deps.closing])
-  return shownRequest(deps, await awaitEnd(deps, row, wait * 1000, signal))
+  if (wait === 0 || row.result !== undefined) return shownRequest(deps, row)
+  const over = deps.watchers.enter(caller.tenant)
+  try {
+    const signal = AbortSignal.any([clientGone(reply), deps.closing])
+    return await shownRequest(deps, await awaitEnd(deps, row, wait * 1000, signal))
+  } finally {
+    over()
+  }
 }
 
 export const listQuery = z.object({

@@ -31,6 +31,7 @@ export async function requestEvents(
   const gone = clientGone(reply)
   const over = new AbortController()
   const signal = AbortSignal.any([gone, over.signal, deps.closing, AbortSignal.timeout(longestMs)])
+  const leave = deps.watchers.enter(caller.tenant)
   const { raw } = reply.hijack()
   raw.writeHead(200, {
     ...headersOf(reply),
@@ -81,6 +82,7 @@ export async function requestEvents(
   } finally {
     clearInterval(heartbeat)
     clearInterval(ledgerLooks)
+    leave()
     raw.end()
   }
 }

@@ -46,14 +46,18 @@ export interface Routes {
   within(context: FastifyInstance): Routes
   /** The OpenAPI document of every route registered so far. */
   document(): object
+  /** Every route registered so far, in whichever spelling. */
+  registered(): readonly { method: string; path: string }[]
 }
 
 /** @returns the application's routes, none yet */
 export function createRoutes(app: FastifyInstance, authenticate: Authenticate): Routes {
   const specs: RouteSpec[] = []
+  const registered: Pick<RouteSpec, 'method' | 'path'>[] = []
   const on = (context: FastifyInstance): Routes => {
     const add = (spec: RouteSpec, options: Pick<RouteOptions, 'handler' | 'onRequest'>) => {
       if (spec.undocumented !== true) specs.push(spec)
+      registered.push(spec)
       const limit = spec.bodyLimit === undefined ? {} : { bodyLimit: spec.bodyLimit }
       context.route({ method: spec.method, url: spec.path, ...limit, ...options })
     }
@@ -68,6 +72,7 @@ export function createRoutes(app: FastifyInstance, authenticate: Authenticate): 
       open: (spec, handle) => add(spec, { handler: handle }),
       within: on,
       document: () => openApiDocument(specs),
+      registered: () => registered,
     }
   }
   return on(app)

@@ -3,8 +3,13 @@ import { AppError, openAIErrorBody } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
 
 const lookEveryMs = 1_000
-/** What an upload must bring in the time that a whole JSON body has. */
-const leastUploadBytes = 1024
+
+export interface BodyPace {
+  /** How long a body that is not an upload may take. */
+  bodyTimeoutMs: number
+  /** The least that an upload brings, on average of each such time. */
+  uploadBytesPerSecond: number
+}
 
 interface Open {
   response: ServerResponse
@@ -15,12 +20,13 @@ interface Open {
 
 /**
  * Ends requests whose bodies take too long, so that a client that dribbles cannot hold a connection for ever. A JSON body
- * has `bodyMs` from its beginning to its end; an upload, which may be of any size, has to make progress in each such time,
+ * has its time from its beginning to its end; an upload, which may be of any size, has to keep its pace in each such time,
  * unless it is us who do not read. Bodies are looked at once a second instead of timed one by one: nearly all are
  * complete before the first look.
  * @returns stops it
  */
-export function refuseSlowBodies(server: Server, bodyMs: number, clock: Clock): () => void {
+export function refuseSlowBodies(server: Server, pace: BodyPace, clock: Clock): () => void {
+  const { bodyTimeoutMs: bodyMs, uploadBytesPerSecond } = pace
   const open = new Map<IncomingMessage, Open>()
   server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
     if (!hasBody(request)) return
@@ -32,11 +38,11 @@ export function refuseSlowBodies(server: Server, bodyMs: number, clock: Clock): 
     for (const [request, state] of open) {
       if (request.complete || request.destroyed) open.delete(request)
       else if (now - state.since < bodyMs) continue
-      else if (state.upload && makesProgress(request, state)) {
+      else if (state.upload && keepsPace(request, state, ((now - state.since) * uploadBytesPerSecond) / 1_000)) {
         open.set(request, { ...state, since: now, bytesBefore: request.socket.bytesRead })
       } else {
         open.delete(request)
-        refuse(request, state.response, bodyMs)
+        refuse(request, state, bodyMs)
       }
     }
   }, lookEveryMs)
@@ -44,8 +50,8 @@ export function refuseSlowBodies(server: Server, bodyMs: number, clock: Clock): 
   return () => clearInterval(timer)
 }
 
-const makesProgress = ({ readableLength, socket }: IncomingMessage, { bytesBefore }: Open): boolean =>
-  readableLength > 0 || socket.bytesRead - bytesBefore >= leastUploadBytes
+const keepsPace = ({ readableLength, socket }: IncomingMessage, { bytesBefore }: Open, least: number): boolean =>
+  readableLength > 0 || socket.bytesRead - bytesBefore >= least
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
@@ -54,10 +60,10 @@ const isUpload = ({ headers }: IncomingMessage): boolean =>
   /^(multipart\/form-data|application\/(x-ndjson|jsonl))/i.test(headers['content-type'] ?? '')
 
 // Written past the framework: whoever reads the body sees its connection end, and has nobody to answer.
-function refuse({ socket }: IncomingMessage, { headersSent }: ServerResponse, bodyMs: number): void {
+function refuse({ socket }: IncomingMessage, { response, upload }: Open, bodyMs: number): void {
   // An answer that has begun cannot be followed by another.
-  if (headersSent) return void socket.destroy()
-  const text = `The body did not arrive within ${bodyMs} ms.`
+  if (response.headersSent) return void socket.destroy()
+  const text = upload ? 'The upload is too slow.' : `The body did not arrive within ${bodyMs} ms.`
   const body = JSON.stringify(openAIErrorBody(new AppError('deadline_exceeded', text, { param: 'body' })))
   const head = ['HTTP/1.1 408 Request Timeout', 'connection: close', 'content-type: application/json']
   socket.end(`${[...head, `content-length: ${Buffer.byteLength(body)}`].join('\r\n')}\r\n\r\n${body}`)

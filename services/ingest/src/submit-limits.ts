@@ -4,6 +4,7 @@ import type { Clock } from '@sluice/resilience'
 import type { FastifyReply } from 'fastify'
 import type { Redis } from 'ioredis'
 import type { Caller } from './authenticate.ts'
+import { duration } from './limit-headers.ts'
 import { submitScript } from './submit-script.ts'
 
 /** The requests of a minute, by the limit that leaves the least. */
@@ -97,7 +98,7 @@ export async function countSubmission(limits: SubmitLimits, caller: Caller, repl
   void reply?.headers({
     'x-ratelimit-limit-requests': String(left.limit),
     'x-ratelimit-remaining-requests': String(left.remaining),
-    'x-ratelimit-reset-requests': `${Math.ceil(left.resetMs)}ms`,
+    'x-ratelimit-reset-requests': duration(left.resetMs),
   })
   if (left.waitMs === 0) return
   throw new AppError('rate_limited', 'The requests of this minute are used up.', { retryAfterMs: left.waitMs })

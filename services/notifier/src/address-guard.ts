@@ -1,6 +1,8 @@
-import { lookup as systemLookup } from 'node:dns'
+import type { LookupAddress } from 'node:dns'
+import { lookup as systemLookup } from 'node:dns/promises'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
 import { AppError } from '@sluice/errors'
+import type { HostResolver } from './host-resolver.ts'
 
 // IANA's special-purpose registries: whatever is not a public unicast address. IPv4-mapped IPv6 addresses are checked
 // against the IPv4 rules by BlockList itself; the other ways to embed an IPv4 address in an IPv6 one are blocked whole.
@@ -65,13 +67,37 @@ export function checkAddressLiteral(url: URL): void {
  * A resolver for sockets that fails when any of the host's addresses is not public. The check sits where the
  * connection is made, so a name that changes its address between check and use gains nothing.
  */
-export const guardedLookup: LookupFunction = (hostname, options, callback) => {
-  systemLookup(hostname, { ...options, all: true }, (error, addresses) => {
-    if (error !== null) return callback(error, [])
-    const bad = addresses.some(({ address }) => !isPublicAddress(address))
-    if (bad || addresses.length === 0) return callback(refused(hostname), [])
-    const [first] = addresses
-    if (options.all === true || first === undefined) return callback(null, addresses)
-    return callback(null, first.address, first.family)
+export const guardedLookup = (resolver: HostResolver): LookupFunction =>
+  lookupBy(async (hostname) => {
+    const addresses = await resolver.addressesOf(hostname)
+    if (!addresses.every(({ address }) => isPublicAddress(address))) throw refused(hostname)
+    return addresses
   })
-}
+
+/**
+ * A resolver for sockets to hosts that the operator has listed: DNS, and for names that it does not know whatever the
+ * machine knows, such as /etc/hosts and search domains. The machine is asked last because it holds a thread meanwhile.
+ */
+export const listedLookup = (resolver: HostResolver): LookupFunction =>
+  lookupBy(async (hostname) => {
+    if (!/(^|\.)localhost$/i.test(hostname)) {
+      const addresses = await resolver.addressesOf(hostname).catch(() => [])
+      if (addresses.length > 0) return addresses
+    }
+    return systemLookup(hostname, { all: true })
+  })
+
+const lookupBy =
+  (addressesOf: (hostname: string) => Promise<LookupAddress[]>): LookupFunction =>
+  (hostname, { all, family }, callback) => {
+    const wanted = family === 4 || family === 'IPv4' ? 4 : family === 6 || family === 'IPv6' ? 6 : 0
+    const answer = async () => {
+      const found = await addressesOf(hostname).catch((error: Error) => error)
+      if (found instanceof Error) return callback(found, [])
+      const usable = found.filter((one) => wanted === 0 || one.family === wanted)
+      const [first] = usable
+      if (first === undefined) return callback(new Error(`${hostname} has no address of that family`), [])
+      return all === true ? callback(null, usable) : callback(null, first.address, first.family)
+    }
+    void answer()
+  }

@@ -29,21 +29,25 @@ export interface Attempted {
   next: Next
 }
 
+/** An event and, where they are at hand, its bytes as they were published. */
+export interface Outgoing {
+  tenant: string
+  event: EventEnvelope
+  bytes?: Buffer | undefined
+}
+
 /**
  * Makes one attempt: calls the receiver, judges what it answered, and notes what that says about the endpoint.
  * @returns undefined when a shutdown cut it short: nothing was learned, and the delivery stays due
  */
-export type AttemptWebhook = (
-  delivery: { tenant: string; event: EventEnvelope },
-  call: WebhookCall,
-  number: number,
-) => Promise<Attempted | undefined>
+export type AttemptWebhook = (delivery: Outgoing, call: WebhookCall, number: number) => Promise<Attempted | undefined>
 
 export const attemptWebhook =
   (deps: AttemptDeps): AttemptWebhook =>
-  async ({ tenant, event }, call, number) => {
+  async (outgoing, call, number) => {
+    const { tenant, event } = outgoing
     const startedAt = deps.clock.now()
-    const outcome = await post(deps, tenant, event, call)
+    const outcome = await post(deps, outgoing, call)
     if (deps.signal.aborted && 'error' in outcome) return undefined
     const ms = deps.clock.now() - startedAt
     const verdict = judgeAttempt(outcome, number, deps.scheduleMs, Math.random())
@@ -73,13 +77,14 @@ export const attemptWebhook =
 
 async function post(
   deps: AttemptDeps,
-  tenant: string,
-  event: EventEnvelope,
+  { tenant, event, bytes }: Outgoing,
   call: WebhookCall,
 ): Promise<{ answer: WebhookAnswer } | { error: AppError }> {
   try {
     const shown = await presentable(tenant, event, deps.blobs, deps.signal)
-    return { answer: await deps.sender.post(tenant, call, shown, deps.signal) }
+    // What goes out as it came is not written as JSON once more.
+    const body = shown === event && bytes !== undefined ? bytes : Buffer.from(JSON.stringify(shown))
+    return { answer: await deps.sender.post(tenant, call, shown, body) }
   } catch (error) {
     return { error: toAppError(error, 'delivery_failed') }
   }

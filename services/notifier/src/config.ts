@@ -1,7 +1,17 @@
+import { Resolver } from 'node:dns'
 import { commonEnv, oneOf } from '@sluice/service-kit'
 import { z } from 'zod'
 
 const count = (least: number, fallback: number) => z.coerce.number().int().min(least).default(fallback)
+
+function areServers(servers: readonly string[]): boolean {
+  try {
+    new Resolver().setServers(servers)
+    return true
+  } catch {
+    return false
+  }
+}
 
 /** The environment of a notifier. */
 export const configSchema = z
@@ -33,6 +43,16 @@ export const configSchema = z
     ENDPOINT_STALE_MS: count(0, 5_000),
     /** Webhooks leave through this HTTP proxy, which resolves names and keeps them out of private networks. */
     EGRESS_PROXY_URL: z.url({ protocol: /^https?$/, error: 'expected an http(s) URL' }).optional(),
+    /** Name servers for receivers' names, comma separated, each an address with or without a port; the machine's own unless given. */
+    DNS_SERVERS: z
+      .string()
+      .transform((text) => text.split(',').map((one) => one.trim()))
+      .refine(areServers, 'expected addresses of name servers, comma separated')
+      .optional(),
+    /** How long a settled delivery is shown and can be replayed; 0 for ever. */
+    DELIVERY_RETENTION_DAYS: count(0, 30),
+    /** How long the blobs of events that were too large for SignalR or Event Hubs are kept; 0 for ever. */
+    EVENT_RETENTION_DAYS: count(0, 7),
     SINK_SLOTS: count(1, 64),
     /** Messages of subscription `webhooks` in hand. */
     WEBHOOK_SLOTS: count(1, 256),

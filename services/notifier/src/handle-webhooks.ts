@@ -42,7 +42,7 @@ export const handleWebhooks =
   async (delivery: Delivery): Promise<Settlement> => {
     const incoming = await readEvent(delivery, deps.findTargets)
     const targets = await targetsOf(deps, incoming)
-    await Promise.all(targets.map((delivered) => begin(deps, delivered, delivery.deliveryCount > 0)))
+    await Promise.all(targets.map((delivered) => begin(deps, delivered, incoming.bytes, delivery.deliveryCount > 0)))
     return complete()
   }
 
@@ -62,7 +62,12 @@ async function targetsOf({ directory }: HandleWebhooksDeps, incoming: Incoming):
   ]
 }
 
-async function begin(deps: HandleWebhooksDeps, delivered: Delivered, redelivered: boolean): Promise<void> {
+async function begin(
+  deps: HandleWebhooksDeps,
+  delivered: Delivered,
+  bytes: Buffer,
+  redelivered: boolean,
+): Promise<void> {
   const { deliveries, clock } = deps
   if (redelivered) {
     const row = await deliveries.find(delivered)
@@ -76,13 +81,19 @@ async function begin(deps: HandleWebhooksDeps, delivered: Delivered, redelivered
   }
   const ordered = delivered.fifoKey !== undefined
   const permit = ordered ? { laterMs: 0 } : await deps.lanes.enter(call.lane, call.concurrency, deps.holdMs)
-  if ('leave' in permit) return first(deps, delivered, call, permit)
+  if ('leave' in permit) return first(deps, delivered, bytes, call, permit)
   setTimer(deps, await deliveries.open(delivered, clock.now() + permit.laterMs))
 }
 
-async function first(deps: HandleWebhooksDeps, delivered: Delivered, call: WebhookCall, permit: Permit): Promise<void> {
+async function first(
+  deps: HandleWebhooksDeps,
+  delivered: Delivered,
+  bytes: Buffer,
+  call: WebhookCall,
+  permit: Permit,
+): Promise<void> {
   const { deliveries, clock } = deps
-  const attempted = deps.attempt(delivered, call, 1).finally(() => permit.leave())
+  const attempted = deps.attempt({ ...delivered, bytes }, call, 1).finally(() => permit.leave())
   const early = await within(attempted, deps.holdMs, clock)
   if (early !== 'late') {
     if (early === undefined) return void (await deliveries.open(delivered, clock.now()))

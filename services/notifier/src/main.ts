@@ -6,6 +6,7 @@ import { connectSignalR } from '@sluice/signalr'
 import { connectBlobs, connectCosmos, connectRedis, storageAccount } from '@sluice/storage'
 import { configSchema } from './config.ts'
 import { createDeliveryMetrics } from './delivery-metrics.ts'
+import { createEventBlobSweeper } from './event-blobs.ts'
 import { handleDirectSink } from './handle-direct-sink.ts'
 import { perName } from './per-name.ts'
 import { readProgress } from './read-progress.ts'
@@ -13,6 +14,8 @@ import { createSignalRProgress } from './signalr-progress.ts'
 import { eventHubsSink, replySink, signalrSink } from './sinks.ts'
 import { watchBacklog } from './watch-backlog.ts'
 import { createWebhookPipeline } from './webhook-pipeline.ts'
+
+const daySeconds = 24 * 3600
 
 await runService({
   name: 'notifier',
@@ -42,7 +45,12 @@ await runService({
     const topic = createSender(serviceBus, 'results')
 
     const box = createSecretBox(config.WEBHOOK_SECRETS_KEY?.split(',') ?? [])
-    const deliveries = createDeliveries({ cosmos, clock, logger })
+    const deliveries = createDeliveries({
+      cosmos,
+      clock,
+      logger,
+      retentionSeconds: config.DELIVERY_RETENTION_DAYS * daySeconds || undefined,
+    })
     const sinkMetrics = createDeliveryMetrics(metrics)
     const batches = cosmos.rows<{ id: string; deliver?: unknown }>('batches')
     const findTargets = async (kind: string, tenant: string, id: string) =>
@@ -84,12 +92,18 @@ await runService({
     )
     const subscriptions = Object.keys(handlers)
     const backlog = watchBacklog({ ...common, serviceBus, topic: 'results', subscriptions })
+    const eventBlobs = createEventBlobSweeper({
+      ...common,
+      tenants: Object.keys(platform.tenants),
+      retentionMs: config.EVENT_RETENTION_DAYS * daySeconds * 1000 || undefined,
+    })
     const stopping = new AbortController()
     const { signal } = stopping
     const progress = createSignalRProgress({ signalr, metrics: sinkMetrics, logger, signal })
     const reading = readProgress({ connection: redis.forBullMq(), progress, clock, logger, signal })
     for (const loop of loops) loop.start()
     webhooks.start()
+    eventBlobs.start()
     return {
       checks: {
         cosmos: () => cosmos.ping(),
@@ -103,6 +117,7 @@ await runService({
             ['subscriptions', async () => void (await Promise.all(loops.map((loop) => loop.drain(15_000))))],
             ['webhooks', () => webhooks.stop()],
             ['backlog', () => backlog.stop()],
+            ['event blobs', () => eventBlobs.stop()],
             [
               'progress',
               async () => {

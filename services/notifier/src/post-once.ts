@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@sluice/resilience'
+import type { Clock } from '@sluice/resilience'
 import type { Dispatcher } from 'undici'
 
 /** How an answer began. */
@@ -12,7 +12,11 @@ export interface Answer {
 export interface PostInput {
   url: URL
   headers: Record<string, string>
-  body: string
+  body: Buffer
+  /** From connecting to the answer's status. */
+  timeoutMs: number
+  /** What the call fails with when there is no status by then. */
+  late: () => Error
   /** Bytes of the answer that are kept, and that are read at most. */
   keepBytes: number
   readBytes: number
@@ -21,45 +25,52 @@ export interface PostInput {
   clock: Clock
 }
 
+/** Ends a call under way; one that has an answer keeps it. */
+export type CutShort = (reason: Error) => void
+
 type Handler = Dispatcher.DispatchHandler
-type Controller = Parameters<NonNullable<Handler['onResponseStart']>>[0]
+type Controller = Parameters<NonNullable<Handler['onRequestStart']>>[0]
 
 const enough = new Error('enough of the answer')
+const none = Buffer.alloc(0)
 
 /**
- * One POST at undici's lowest level: no streams, no copies, and of the answer no more than is wanted. Once the status is
- * known it counts, whatever becomes of the body.
- * @throws what undici says of a call without an answer; the call is aborted with the signal
+ * One POST at undici's lowest level: no streams, no copies, no signal of its own, and of the answer no more than is
+ * wanted. Once the status is known it counts, whatever becomes of the body.
+ * @param underWay holds the call while it lasts, for whoever ends them all
+ * @throws `late()`, the reason of whoever cut it short, or what undici says of a call without an answer
  */
-export function postOnce(dispatcher: Dispatcher, input: PostInput, signal: AbortSignal): Promise<Answer> {
-  const { url, headers, body, keepBytes, readBytes, bodyMs, clock } = input
+export function postOnce(dispatcher: Dispatcher, input: PostInput, underWay: Set<CutShort>): Promise<Answer> {
+  const { url, headers, body, keepBytes, readBytes, clock } = input
   return new Promise((resolve, reject) => {
     let answer: Answer | undefined
     let controller: Controller | undefined
-    let timer: Timer | undefined
+    let cause: Error | undefined
     let read = 0
-    const onAbort = () => controller?.abort(signal.reason as Error)
     const end = (error?: Error) => {
-      signal.removeEventListener('abort', onAbort)
-      timer?.cancel()
+      underWay.delete(cutShort)
+      timer.cancel()
       if (answer !== undefined) resolve(answer)
-      else reject(error ?? new Error('the answer has no status'))
+      else reject(cause ?? error ?? new Error('the answer has no status'))
+    }
+    const cutShort: CutShort = (reason) => {
+      cause ??= reason
+      controller?.abort(reason)
+      // Also where undici has not begun: it may still be connecting.
+      end()
     }
     const handler: Handler = {
       onRequestStart(started) {
         controller = started
-        if (signal.aborted) onAbort()
+        if (cause !== undefined) started.abort(cause)
       },
       onResponseStart(current, status, fields) {
         // An informational answer is followed by the one that counts.
         if (status < 200) return
         const retryAfter = fields['retry-after']
-        answer = {
-          status,
-          retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
-          excerpt: Buffer.alloc(0),
-        }
-        timer = clock.setTimeout(() => current.abort(enough), bodyMs)
+        answer = { status, retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined, excerpt: none }
+        timer.cancel()
+        timer = clock.setTimeout(() => current.abort(enough), input.bodyMs)
       },
       onResponseData(current, chunk) {
         if (answer === undefined) return
@@ -72,7 +83,15 @@ export function postOnce(dispatcher: Dispatcher, input: PostInput, signal: Abort
       onResponseEnd: () => end(),
       onResponseError: (_, error) => end(error),
     }
-    signal.addEventListener('abort', onAbort, { once: true })
-    dispatcher.dispatch({ origin: url.origin, path: url.pathname + url.search, method: 'POST', headers, body }, handler)
+    let timer = clock.setTimeout(() => cutShort(input.late()), input.timeoutMs)
+    underWay.add(cutShort)
+    try {
+      dispatcher.dispatch(
+        { origin: url.origin, path: url.pathname + url.search, method: 'POST', headers, body },
+        handler,
+      )
+    } catch (error) {
+      end(error as Error)
+    }
   })
 }

@@ -11,6 +11,8 @@ import type { Delivery } from '@sluice/messaging'
 /** A message of topic `results`, whatever its event is about. */
 export interface Incoming {
   event: EventEnvelope
+  /** The event as it was published. */
+  bytes: Buffer
   tenant: string
   /** The id of the request, batch or endpoint that the event is about. */
   subject: string
@@ -20,7 +22,7 @@ export interface Incoming {
   /** Published again for the named targets alone. */
   replay: boolean
   /** The targets that were asked for by name; registered endpoints come on top. */
-  targets: DeliverTarget[]
+  targets: readonly DeliverTarget[]
 }
 
 /** Where an event's targets are when its message does not carry them: a batch's are in its row. */
@@ -37,24 +39,40 @@ export async function readEvent(delivery: Delivery, findTargets: FindTargets): P
   const event = parsed.data
   const tenant = tenantOfEvent(event)
   if (tenant === undefined) throw new AppError('invalid_line', 'source: names no tenant')
-  const stated = await statedTargets(deliver, kind, () => findTargets(String(kind), tenant, event.subject))
-  const targets = deliverTargetSchema.array().safeParse(stated)
-  if (!targets.success) throw new AppError('invalid_line', 'deliver: not a list of targets')
+  const targets =
+    typeof deliver === 'string'
+      ? carriedTargets(deliver)
+      : checkedTargets(typeof kind === 'string' ? ((await findTargets(kind, tenant, event.subject)) ?? []) : [])
   const { custom_id } = event.data
   return {
     event,
+    bytes: delivery.body,
     tenant,
     subject: event.subject,
     customId: typeof custom_id === 'string' ? custom_id : undefined,
     conversation: typeof conversation === 'string' ? conversation : undefined,
     replay: kind === 'replay',
-    targets: targets.data,
+    targets,
   }
 }
 
-async function statedTargets(deliver: unknown, kind: unknown, find: () => Promise<unknown>): Promise<unknown> {
-  if (typeof deliver === 'string') return parse(deliver)
-  return typeof kind === 'string' ? ((await find()) ?? []) : []
+const known = new Map<string, readonly DeliverTarget[]>()
+const maxKnown = 1_000
+const maxKnownLength = 1_024
+
+/** A caller names the same receivers again and again: what was read once is not parsed and checked for every event. */
+function carriedTargets(text: string): readonly DeliverTarget[] {
+  const targets = known.get(text) ?? checkedTargets(parse(text))
+  if (known.has(text) || text.length > maxKnownLength) return targets
+  if (known.size >= maxKnown) known.delete(known.keys().next().value ?? '')
+  known.set(text, targets)
+  return targets
+}
+
+function checkedTargets(stated: unknown): readonly DeliverTarget[] {
+  const targets = deliverTargetSchema.array().safeParse(stated)
+  if (!targets.success) throw new AppError('invalid_line', 'deliver: not a list of targets')
+  return targets.data
 }
 
 function parse(text: string): unknown {

@@ -78,33 +78,44 @@ export class WebhookLanes {
     return { laterMs: this.book(key, concurrency) }
   }
 
-  async #wait(lane: Lane, waitMs: number): Promise<Permit | undefined> {
+  #wait(lane: Lane, waitMs: number): Promise<Permit | undefined> {
     const { clock } = this.#options
-    const giveUp = new AbortController()
     const startedAt = clock.monotonic()
-    const look = () => {
-      const now = clock.monotonic()
-      if (now - lane.movedAtMs >= waitMs || now - startedAt >= waitMs * longestWaits) giveUp.abort()
-      else timer = clock.setTimeout(look, waitMs)
-    }
-    let timer = clock.setTimeout(look, waitMs)
     lane.waiting++
     this.#waiting++
-    let own: Slot | undefined
-    try {
-      own = await lane.slots.acquire(giveUp.signal)
-      // Slow by now: what waited must not carry the lane's slowness into the fast pool.
-      const shared = lane.slow ? undefined : await this.#fast.acquire(giveUp.signal)
-      if (shared !== undefined) return this.#permit(lane, own, shared, this.#fast)
-    } catch {
-      // Waited in vain.
-    } finally {
-      timer.cancel()
-      lane.waiting--
-      this.#waiting--
-    }
-    own?.release()
-    return undefined
+    return new Promise((resolve) => {
+      const end = (permit: Permit | undefined) => {
+        timer.cancel()
+        lane.waiting--
+        this.#waiting--
+        resolve(permit)
+      }
+      let own: Slot | undefined
+      const look = () => {
+        const now = clock.monotonic()
+        if (now - lane.movedAtMs < waitMs && now - startedAt < waitMs * longestWaits) {
+          timer = clock.setTimeout(look, waitMs)
+          return
+        }
+        leaveLine()
+        end(undefined)
+        own?.release()
+      }
+      let timer = clock.setTimeout(look, waitMs)
+      let leaveLine = lane.slots.wait((slot) => {
+        own = slot
+        const shared = lane.slow ? undefined : this.#fast.tryAcquire()
+        if (shared !== undefined) return end(this.#permit(lane, slot, shared, this.#fast))
+        if (!lane.slow) {
+          leaveLine = this.#fast.wait((late) => end(this.#permit(lane, slot, late, this.#fast)))
+          return
+        }
+        // Slow by now: what waited must not carry the lane's slowness into the fast pool. Released in a turn of its own,
+        // or a long line would unwind within itself.
+        end(undefined)
+        queueMicrotask(() => slot.release())
+      })
+    })
   }
 
   /** Takes a place in the line of those who come again. @returns milliseconds until then */

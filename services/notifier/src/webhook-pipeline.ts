@@ -31,6 +31,7 @@ type Settings = Pick<
   | 'WEBHOOK_DISABLE_AFTER_MS'
   | 'ENDPOINT_STALE_MS'
   | 'EGRESS_PROXY_URL'
+  | 'DNS_SERVERS'
   | 'SWEEP_INTERVAL_MS'
 >
 
@@ -64,7 +65,9 @@ export function createWebhookPipeline(deps: {
     config: platform,
     clock,
     timeoutMs: settings.WEBHOOK_TIMEOUT_MS,
+    signal: stopping.signal,
     proxyUrl: settings.EGRESS_PROXY_URL,
+    dnsServers: settings.DNS_SERVERS,
   })
   const directory = createEndpointDirectory({ endpoints, clock, staleMs: settings.ENDPOINT_STALE_MS })
   const health = createEndpointHealth({

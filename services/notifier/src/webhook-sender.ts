@@ -1,11 +1,13 @@
-import { createHmac } from 'node:crypto'
+import type { LookupFunction } from 'node:net'
 import type { EventEnvelope, PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import { type Clock, withDeadline } from '@sluice/resilience'
+import type { Clock } from '@sluice/resilience'
 import { Agent, type Dispatcher, ProxyAgent } from 'undici'
-import { checkAddressLiteral, guardedLookup } from './address-guard.ts'
-import { type Answer, postOnce } from './post-once.ts'
+import { checkAddressLiteral, guardedLookup, listedLookup } from './address-guard.ts'
+import { createHostResolver } from './host-resolver.ts'
+import { type Answer, type CutShort, postOnce } from './post-once.ts'
 import type { WebhookCall } from './webhook-calls.ts'
+import { createWebhookSigner } from './webhook-signer.ts'
 
 export interface WebhookAnswer {
   status: number
@@ -17,14 +19,15 @@ export interface WebhookAnswer {
 
 export interface WebhookSender {
   /**
-   * Posts the event once, signed with every secret of the call. Answers with any status; redirects are not followed.
+   * Posts the event once, whose JSON is `body`, signed with every secret of the call. Answers with any status; redirects are
+   * not followed.
    * @throws AppError `delivery_failed` (no answer) or `delivery_refused` (an address that may not be called, no secret).
    */
   post(
     tenant: string,
     call: Pick<WebhookCall, 'url' | 'secrets'>,
-    event: EventEnvelope,
-    signal: AbortSignal,
+    event: Pick<EventEnvelope, 'id' | 'traceparent'>,
+    body: Buffer,
   ): Promise<WebhookAnswer>
   close(): Promise<void>
 }
@@ -34,8 +37,12 @@ export interface WebhookSenderOptions {
   clock: Clock
   /** For a call from connecting to the answer's status. */
   timeoutMs: number
+  /** Ends the calls under way, with its reason. */
+  signal: AbortSignal
   /** An egress proxy: it resolves names, so only literal addresses are checked here. */
   proxyUrl?: string | undefined
+  /** Name servers for receivers' names; the machine's own unless given. */
+  dnsServers?: readonly string[] | undefined
 }
 
 const connectTimeoutMs = 5_000
@@ -45,14 +52,26 @@ const readBytes = 64 * 1024
 const bodyMs = 2_000
 
 /** Standard Webhooks over undici, with the address guard on every connection that the tenant's allow-list does not name. */
-export function createWebhookSender({ config, clock, timeoutMs, proxyUrl }: WebhookSenderOptions): WebhookSender {
+export function createWebhookSender(options: WebhookSenderOptions): WebhookSender {
+  const { config, clock, timeoutMs, signal, proxyUrl, dnsServers } = options
   // Lanes bound the calls of a receiver; a bound on connections here would let receivers of one host wait for each other.
   const limits = { headersTimeout: timeoutMs, bodyTimeout: timeoutMs, keepAliveTimeout: 10_000 }
-  const direct = new Agent({ ...limits, connect: { timeout: connectTimeoutMs } })
+  const resolver = createHostResolver(dnsServers)
+  const connecting = (lookup: LookupFunction) => ({ connect: { lookup, timeout: connectTimeoutMs } })
+  const direct = new Agent({ ...limits, ...connecting(listedLookup(resolver)) })
   const guarded: Dispatcher =
     proxyUrl === undefined
-      ? new Agent({ ...limits, connect: { lookup: guardedLookup, timeout: connectTimeoutMs } })
+      ? new Agent({ ...limits, ...connecting(guardedLookup(resolver)) })
       : new ProxyAgent({ ...limits, uri: proxyUrl })
+
+  const sign = createWebhookSigner()
+  // One listener for all calls: a signal compares each new one with those that it has.
+  const underWay = new Set<CutShort>()
+  const cutShort = () => {
+    for (const cut of underWay) cut(signal.reason as Error)
+    resolver.cancel()
+  }
+  signal.addEventListener('abort', cutShort, { once: true })
 
   const dispatcherFor = (tenant: string, url: URL): Dispatcher => {
     if (config.tenants[tenant]?.webhooks.allow_hosts.includes(url.hostname) === true) return direct
@@ -62,11 +81,11 @@ export function createWebhookSender({ config, clock, timeoutMs, proxyUrl }: Webh
   }
 
   return {
-    async post(tenant, { url: text, secrets }, event, signal) {
+    async post(tenant, { url: text, secrets }, event, body) {
+      signal.throwIfAborted()
       if (secrets.length === 0) throw new AppError('delivery_refused', 'there is no webhook signing secret')
       const url = new URL(text)
       const dispatcher = dispatcherFor(tenant, url)
-      const body = JSON.stringify(event)
       const timestamp = String(Math.floor(clock.now() / 1000))
       const headers = {
         'content-type': 'application/cloudevents+json',
@@ -74,18 +93,20 @@ export function createWebhookSender({ config, clock, timeoutMs, proxyUrl }: Webh
         'webhook-id': event.id,
         'webhook-timestamp': timestamp,
         // Two secrets while one is being rotated: a receiver accepts any signature that verifies.
-        'webhook-signature': secrets.map((secret) => sign(secret, `${event.id}.${timestamp}.${body}`)).join(' '),
+        'webhook-signature': sign(secrets, event.id, timestamp, body),
         ...(event.traceparent === undefined ? {} : { traceparent: event.traceparent }),
       }
       const late = () => new AppError('delivery_failed', `no answer within ${timeoutMs} ms`)
-      const call = (signal: AbortSignal) =>
-        postOnce(dispatcher, { url, headers, body, keepBytes, readBytes, bodyMs, clock }, signal)
-      const answer = await withDeadline(timeoutMs, signal, call, late).catch((cause: unknown) => {
+      try {
+        const input = { url, headers, body, timeoutMs, late, keepBytes, readBytes, bodyMs, clock }
+        return answerOf(await postOnce(dispatcher, input, underWay), clock)
+      } catch (cause) {
         throw unreachable(cause)
-      })
-      return answerOf(answer, clock)
+      }
     },
     async close() {
+      signal.removeEventListener('abort', cutShort)
+      resolver.cancel()
       await Promise.all([direct.close(), guarded.close()])
     },
   }
@@ -95,12 +116,6 @@ function unreachable(cause: unknown): AppError {
   if (cause instanceof AppError) return cause
   const { code, name } = cause as { code?: string; name: string }
   return new AppError('delivery_failed', `no answer (${code ?? name})`, { cause })
-}
-
-/** The standard's symmetric signature; its own package computes SHA-256 in JavaScript, at ten times the price. */
-function sign(secret: string, content: string): string {
-  const key = Buffer.from(secret.slice('whsec_'.length), 'base64')
-  return `v1,${createHmac('sha256', key).update(content).digest('base64')}`
 }
 
 function answerOf({ status, excerpt, retryAfter }: Answer, clock: Clock): WebhookAnswer {

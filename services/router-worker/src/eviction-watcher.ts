@@ -1,5 +1,6 @@
 import type { Admission } from '@sluice/admission'
 import type { Deployment } from '@sluice/contracts'
+import { AppError } from '@sluice/errors'
 import { type Clock, type Timer, withDeadline } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import { z } from 'zod'
@@ -31,11 +32,13 @@ const askMs = 1_500
 // The machine goes at NotBefore. Should it come back, nobody says so: after this long calls probe it again, and until one
 // is answered the breaker keeps others away.
 const awayMs = 5 * 60_000
+// What a timer can wait for; a notice is seconds ahead.
+const longestMs = 24 * 3600_000
 
 /**
  * Asks the Scheduled Events of spot deployments that name an address and drains a deployment as soon as its machine is
- * to be pre-empted. What is in flight goes on, and is failed over when the machine takes it down with it. Every worker
- * watches; draining twice is harmless.
+ * to be pre-empted. What is in flight goes on until the machine may go, and is failed over then: a machine that is switched
+ * off closes no connection. Every worker watches; draining twice is harmless.
  */
 export function watchEvictions(options: EvictionWatcherOptions) {
   const { admission, clock, logger, intervalMs = 2_000 } = options
@@ -45,6 +48,8 @@ export function watchEvictions(options: EvictionWatcherOptions) {
       : [{ name, machine: azure_name ?? name, url: addressOf(spot.scheduled_events_url) }],
   )
   const known = new Set<string>()
+  const inFlight = new Map(spots.map(({ name }) => [name, new AbortController()]))
+  const leaving = new Set<Timer>()
   const away = new Set<string>()
   let timer: Timer | undefined
   let stopped = false
@@ -62,6 +67,17 @@ export function watchEvictions(options: EvictionWatcherOptions) {
       clock,
     )
 
+  const giveUpAt = (name: string, goesAt: number) => {
+    const giveUp = () => {
+      leaving.delete(due)
+      inFlight.get(name)?.abort(new AppError('model_unavailable', `The machine of ${name} was taken away.`))
+      inFlight.set(name, new AbortController())
+    }
+    const inMs = Math.min(Math.max(0, goesAt - clock.now()), longestMs)
+    const due = clock.setTimeout(giveUp, inMs)
+    leaving.add(due)
+  }
+
   const look = async ({ name, machine, url }: (typeof spots)[number]) => {
     let events: readonly ScheduledEvent[]
     try {
@@ -77,11 +93,14 @@ export function watchEvictions(options: EvictionWatcherOptions) {
       // An address may speak for several machines; one that names none of ours by its deployment's name speaks for ours.
       const ours = Resources.length === 0 || Resources.includes(machine) || !isShared(url)
       if (EventType !== 'Preempt' || !ours || known.has(`${EventId} ${name}`)) continue
-      const goesAt = Date.parse(NotBefore ?? '')
-      const untilMs = (Number.isNaN(goesAt) ? clock.now() : goesAt) + awayMs
+      // An event that has begun has no time any more.
+      const notBefore = Date.parse(NotBefore ?? '')
+      const goesAt = Number.isNaN(notBefore) ? clock.now() : notBefore
+      const untilMs = goesAt + awayMs
       try {
         await admission.drain(name, { reason: 'preempt', untilMs })
         known.add(`${EventId} ${name}`)
+        if (!stopped) giveUpAt(name, goesAt)
         logger.warn({ deployment: name, goesAt: NotBefore }, 'a spot machine is being evicted: drained')
       } catch (err) {
         logger.warn({ err, deployment: name }, 'an evicted deployment could not be drained; trying again')
@@ -96,9 +115,12 @@ export function watchEvictions(options: EvictionWatcherOptions) {
   }
   return {
     start: () => void round(),
+    /** Aborts, with an error that fails over, when the deployment's machine goes; undefined for one that cannot. */
+    evictionOf: (deployment: string): AbortSignal | undefined => inFlight.get(deployment)?.signal,
     stop() {
       stopped = true
       timer?.cancel()
+      for (const due of leaving) due.cancel()
     },
   }
 }

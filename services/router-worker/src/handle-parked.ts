@@ -1,14 +1,15 @@
 import type { Priority } from '@sluice/contracts'
 import { AppError, toAppError } from '@sluice/errors'
 import { type Claim, isUnowned, type Row } from '@sluice/ledger'
-import type { ParkedRow } from '@sluice/parking'
+import { isOfKey, type ParkedRow } from '@sluice/parking'
 import type { Logger } from '@sluice/telemetry'
 import { type HandlerDeps, published } from './handler-deps.ts'
 import { type RunOutcome, runRequest } from './run-request.ts'
 import { parkClaim, waitOf } from './wait-for-room.ts'
 
-/** Whom a lack of room keeps back. */
-const because = { full: 'class', failing: 'row', tenant: 'tenant' } as const
+/** Whom a lack of room keeps back. A key at its limit keeps back its own requests, and not its tenant's other keys. */
+const heldBack = ({ class: name }: ParkedRow) =>
+  ({ full: 'class', failing: 'row', tenant: isOfKey(name) ? 'class' : 'tenant' }) as const
 
 /** What failed on the way, such as storage that is away, is tried again after this long. */
 const failedForMs = 2_000
@@ -92,9 +93,9 @@ async function notNow(
 ): Promise<void> {
   if (claim !== undefined) {
     // A deployment was asked and failed: the request owns its row, and waits anew.
-    await parkClaim(deps, claim, parked, waitOf({ afterMs, reason }))
+    await parkClaim(deps, claim, parked, waitOf({ afterMs, reason }, claim.row))
   } else {
-    await deps.parking.later(parked, afterMs, because[reason])
+    await deps.parking.later(parked, afterMs, heldBack(parked)[reason])
   }
   deps.wakeDispatcher(afterMs)
 }

@@ -99,7 +99,7 @@ async function runOrWait(
     outcome = await runRequest(deps, runnable, stop)
   }
   if (outcome.kind === 'later') {
-    return park(waitOf(outcome))
+    return park(waitOf(outcome, row))
   }
   // What runs past those that wait counts as its tenant's part all the same.
   if (parking.view.anyRows) parking.charge(name, row.tenant, (await classify()).tokens)

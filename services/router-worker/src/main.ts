@@ -1,6 +1,12 @@
 import { createAdmission, createBudgets } from '@sluice/admission'
 import { createAnswerCache } from '@sluice/cache'
-import { createEmbedText, createExecution, createRegionAffinity, type Execution } from '@sluice/execution'
+import {
+  createEmbedText,
+  createExecution,
+  createRegionAffinity,
+  createResponsePins,
+  type Execution,
+} from '@sluice/execution'
 import { createLedger, createOutbox, createSweeper } from '@sluice/ledger'
 import { connectServiceBus, createSender } from '@sluice/messaging'
 import { createModels } from '@sluice/models'
@@ -61,6 +67,7 @@ await runService({
     const { embedding_model: model } = platform.cache
     const embed = model === undefined ? undefined : createEmbedText({ execution: () => execution, model })
     const cache = createAnswerCache({ cosmos, config: platform.cache, embed, clock, logger, metrics })
+    const evictions = watchEvictions({ deployments: platform.deployments, admission, clock, logger })
     const execution: Execution = createExecution({
       config: platform,
       routing,
@@ -68,12 +75,13 @@ await runService({
       models,
       budgets,
       cache,
-      affinity: createRegionAffinity({ redis: redis.client, clock }),
+      evictionOf: evictions.evictionOf,
+      affinity: createRegionAffinity({ redis: redis.client, deployments: platform.deployments, clock }),
+      pins: createResponsePins({ redis: redis.client, deployments: platform.deployments, clock }),
       logger,
       metrics,
       clock,
     })
-    const evictions = watchEvictions({ deployments: platform.deployments, admission, clock, logger })
     const skew = watchClockSkew({ redis: redis.client, clock, logger })
     await skew.look()
 
@@ -88,6 +96,7 @@ await runService({
         classify,
         gate: new SoloGate(),
         progress: report,
+        openFile: (tenant, ref, signal) => blobs.pipe(tenant, ref, signal),
         clockTrusted: skew.trusted,
         clock,
         logger,

@@ -1,4 +1,4 @@
-import type { Deployment, PlatformConfig, RequestLine } from '@sluice/contracts'
+import { type Deployment, isBatchUrl, type PlatformConfig, type RequestLine } from '@sluice/contracts'
 
 /** The part of a line that decides whether it can wait. */
 type Packable = Pick<RequestLine, 'sluice'> & Partial<Pick<RequestLine, 'url'>>
@@ -18,7 +18,7 @@ export function shouldPack(
   const { enabled, min_slack_ms: minSlackMs } = batch.packer
   const { sluice = {}, url } = line
   const { priority, deadline, conversation, cache = 'off' } = sluice
-  if (!enabled || url === undefined || priority !== 'bulk' || deadline === undefined) return false
+  if (!enabled || url === undefined || !isBatchUrl(url) || priority !== 'bulk' || deadline === undefined) return false
   if (conversation !== undefined || cache !== 'off' || stream === true) return false
   if (Date.parse(deadline) - nowMs < minSlackMs + batch.online_before_ms) return false
   const wanted = [routing.aliases[model] ?? model].flat()

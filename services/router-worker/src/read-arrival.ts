@@ -28,6 +28,7 @@ export function readArrival(delivery: Delivery, context: LaneContext): ClaimInpu
   checkDeliverTargets(context.config, tenant, line.sluice?.deliver)
   checkReplyTo(delivery, tenant, context)
   if (line.body_ref !== undefined) checkBlobName(tenant, line.body_ref.blob)
+  if (line.file_ref !== undefined) checkBlobName(tenant, line.file_ref.blob)
   return {
     tenant,
     key: deliveryKey(delivery),

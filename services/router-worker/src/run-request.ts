@@ -1,4 +1,4 @@
-import type { Priority, RequestBody } from '@sluice/contracts'
+import type { FileRef, Priority, RequestBody } from '@sluice/contracts'
 import { AppError, toAppError } from '@sluice/errors'
 import type { Execution, Outcome } from '@sluice/execution'
 import type { FinishInput, Row } from '@sluice/ledger'
@@ -17,6 +17,8 @@ export interface RunDeps {
   execution: Execution
   gate: SoloGate
   progress: Pick<ProgressReport, 'started'>
+  /** A claim check's bytes, see Blobs.pipe. */
+  openFile: (tenant: string, ref: FileRef, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>
   /** False while this machine's clock cannot be trusted to expire requests. */
   clockTrusted: () => boolean
   clock: Clock
@@ -78,8 +80,10 @@ export async function runRequest(deps: RunDeps, request: Runnable, signal: Abort
         tenant: row.tenant,
         url: row.line.url ?? '/v1/chat/completions',
         body,
+        upload: uploadOf(deps, row),
         options: row.line.sluice,
         priority: request.priority,
+        keyLimits: row.key_limits,
         ...(deadline === undefined ? {} : { deadline }),
         traceparent: row.traceparent,
         onAttempt: async () => {
@@ -113,6 +117,12 @@ export async function runRequest(deps: RunDeps, request: Runnable, signal: Abort
   } finally {
     leave()
   }
+}
+
+function uploadOf({ openFile }: RunDeps, { tenant, line: { file_ref: ref } }: Row) {
+  if (ref === undefined) return undefined
+  const { filename = 'file', content_type: contentType } = ref
+  return { filename, contentType, open: (signal: AbortSignal) => openFile(tenant, ref, signal) }
 }
 
 /** How long to wait, or the end of a request for which waiting has no point. */

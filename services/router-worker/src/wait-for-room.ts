@@ -20,9 +20,19 @@ export interface Wait {
   aloneForMs?: number | undefined
 }
 
-/** How a run without room waits. A tenant at its own limit says nothing of the deployments. */
-export const waitOf = ({ afterMs, reason }: { afterMs: number; reason: LaterReason }): Wait =>
-  reason === 'failing' ? { aloneForMs: afterMs } : reason === 'full' ? { roomInMs: afterMs } : {}
+/**
+ * How a run without room waits. A tenant at its own limit says nothing of the deployments; a key at its limit has a class
+ * of its own.
+ */
+export const waitOf = (
+  { afterMs, reason }: { afterMs: number; reason: LaterReason },
+  row: Pick<Row, 'key_limits'>,
+): Wait =>
+  reason === 'failing'
+    ? { aloneForMs: afterMs }
+    : reason === 'full' || row.key_limits !== undefined
+      ? { roomInMs: afterMs }
+      : {}
 
 /**
  * After this long a sweeper puts a waiting row into the index again. The index survives a crash of Redis but for its last

@@ -96,15 +96,19 @@ local function correctTenant(t, at, tokens, actual)
     t.tokens, t.secondTokens = t.tokens + right - t.secondTokens, right
     return
   end
-  local entries = call('LRANGE', t.log, 0, -1)
-  for position = #entries, 1, -1 do
-    local second, calls, spent = parseSecond(entries[position])
+  -- Most calls were granted a few seconds ago: from the end on, one by one.
+  local position = -1
+  while true do
+    local entry = call('LINDEX', t.log, position)
+    if not entry then return end
+    local second, calls, spent = parseSecond(entry)
     if second < granted then return end
     if second == granted then
       local right = max(0, spent + actual - tokens)
-      call('LSET', t.log, position - 1, whole(second) .. ':' .. whole(calls) .. ':' .. whole(right))
+      call('LSET', t.log, position, whole(second) .. ':' .. whole(calls) .. ':' .. whole(right))
       t.tokens = t.tokens + right - spent
       return
     end
+    position = position - 1
   end
 end

@@ -1,7 +1,8 @@
 -- Everything but reserve. `moves` is as in breaker.lua.
---   finish   slot id, outcome, time of the grant, tokens, tokens really used (-1: unknown), most calls in flight, ms,
---            latency (-1: unknown), its measure, 1 for a provisioned deployment, cool-down in ms, tokens a minute.
---            The last key is that of the deployment's lessons. -> { 1, moves }
+--   finish   for each deployment its most calls in flight, 1 for a provisioned one, and its tokens a minute; then for each
+--            call its deployment, slot id, outcome, time of the grant, tokens, tokens really used (-1: unknown), ms, latency
+--            (-1: unknown), its measure, cool-down in ms, how many tenant shares and which. The last keys are those of the
+--            deployments' lessons. -> { 1, moves }
 --   renew    how many slot keys; for each how many ids, then the ids. KEYS from the third on are the slot keys
 --   cool     ms, tokens a minute: the deployment refused a call, nobody gets room on it until then
 --   observe  tokens a minute, tokens used as the provider says; of the grant: tokens used then, its time, its tokens
@@ -22,29 +23,49 @@ local function cool(w, ms, tokenLimit)
   assume(w, max(0, tokenLimit - w.sum), till)
 end
 
-local function finish()
-  local id, at, tokens, actual, most = ARGV[4], operand(3), operand(4), operand(5), operand(6)
-  local ended = { outcome = ARGV[5], at = at, ms = operand(7), latency = operand(8), measure = ARGV[12] }
-  local w, key = open(1), KEYS[#KEYS]
-  local lessons = openLessons(key)
+local lessonsByIndex = {}
+
+local function finishOne(at, shares)
+  local index, id = tonumber(ARGV[at]), ARGV[at + 1]
+  local ended = { outcome = ARGV[at + 2], at = tonumber(ARGV[at + 3]), ms = tonumber(ARGV[at + 6]),
+    latency = tonumber(ARGV[at + 7]), measure = ARGV[at + 8] }
+  local tokens, actual, coolMs = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 9])
+  local most, provisioned, tokenLimit = operand(3 * index - 2), operand(3 * index - 1) == 1, operand(3 * index)
+  local w, lessons = windowsOf(index), lessonsByIndex[index]
+  if not lessons then
+    lessons = openLessons(KEYS[#KEYS - deployments + index])
+    lessonsByIndex[index] = lessons
+  end
+  w.changed = true
   advanceBreaker(w)
   if most > 0 then
-    ended.used = call('ZCARD', w.slots)
-    call('ZREM', w.slots, id)
+    w.inUse = w.inUse or call('ZCARD', w.slots)
+    ended.used = w.inUse
+    w.inUse = w.inUse - call('ZREM', w.slots, id)
     adapt(w, lessons, most, ended)
   end
-  if actual >= 0 and operand(10) == 1 then correct(w, at, tokens, actual, operand(12)) end
-  judge(w, lessons, ended.outcome, at)
-  if operand(11) > 0 then cool(w, operand(11), operand(12)) end
-  save(w)
-  saveLessons(key, lessons)
-  for index = 2, (#KEYS - 3) / 3 do
-    local t = openTenant(index)
+  if actual >= 0 and provisioned then correct(w, ended.at, tokens, actual, tokenLimit) end
+  judge(w, lessons, ended.outcome, ended.at)
+  if coolMs > 0 then cool(w, coolMs, tokenLimit) end
+  for position = 1, shares do
+    local t = tenantOf(deployments + tonumber(ARGV[at + 10 + position]))
+    t.changed = true
     call('ZREM', t.slots, id)
-    if actual >= 0 then correctTenant(t, at, tokens, actual) end
+    if actual >= 0 then correctTenant(t, ended.at, tokens, actual) end
     t.mean = t.mean == 0 and ended.ms or t.mean + (ended.ms - t.mean) * 0.1
-    saveTenant(t)
   end
+end
+
+local function finish()
+  local at = 4 + 3 * deployments
+  while at <= #ARGV do
+    local shares = tonumber(ARGV[at + 10])
+    finishOne(at, shares)
+    at = at + 11 + shares
+  end
+  saveOpened()
+  saveTenants()
+  for index, lessons in pairs(lessonsByIndex) do saveLessons(KEYS[#KEYS - deployments + index], lessons) end
   return { 1, moves }
 end
 

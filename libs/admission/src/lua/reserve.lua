@@ -1,9 +1,12 @@
--- reserve  slot id, tokens, 1 for a call that can wait, how many tenant shares; then for each deployment its tokens and
---          calls a minute and its most calls in flight (0: no slots), for each share its calls and tokens a minute and
---          its calls in flight (0: no limit)
---          -> { 1, index, now, used, unseen, slots in use, calls left, tokens left (of the shares; -1: no limit), moves }
---             for the first deployment with room when every share has room too,
---             else { 0, ms until there is, reason, moves }; a refusal takes nothing of anybody
+-- reserve  for each deployment its tokens and calls a minute and its most calls in flight (0: no slots); how many tenant
+--          shares, for each its calls and tokens a minute and its calls in flight (0: no limit); how many routes, for each
+--          how many deployments and which, in the order of preference, how many shares and which; then for each call its
+--          slot id, tokens, 1 when it can wait, and route. The calls are decided one after the other, as if each came
+--          alone; what they share is read and written once.
+--          -> for each call 1, deployment, now, used, unseen, slots in use, calls left, tokens left (of the shares; -1: no
+--             limit) for the first deployment with room when every share has room too,
+--             else 0, ms until there is, reason, calls left, tokens left, ms until the shares' whole minute is there again (of
+--             a share that is full; else zeros), 0, 0; a refusal takes nothing of anybody. Last the moves
 
 -- As in shared-admission.ts.
 local quotaReason, tenantReason, slotsReason, breakerReason, drainedReason = 1, 2, 3, 4, 5
@@ -32,32 +35,62 @@ local function recoveringFits(w, tokens, tokenLimit, minuteLimit)
   end
 end
 
+-- Limits are read when a call of the batch first meets them.
+local function deploymentAt(index)
+  local w = windowsOf(index)
+  if not w.most then
+    w.tokenLimit, w.minuteLimit, w.most = operand(3 * index - 2), operand(3 * index - 1), operand(3 * index)
+  end
+  return w
+end
+
+local shareCount = operand(3 * deployments + 1)
+
+local function shareAt(index)
+  local t = tenantOf(deployments + index)
+  if not t.most then
+    local first = 3 * (deployments + index) - 1
+    t.callLimit, t.tokenLimit, t.most = operand(first), operand(first + 1), operand(first + 2)
+  end
+  return t
+end
+
+-- Of a deployment or a share. Within the batch only its own calls take slots, so they are counted once while there are some.
+local function inUse(of, limit)
+  if not of.inUse or of.inUse >= limit then of.inUse = slotsInUse(of.slots, limit) end
+  return of.inUse
+end
+
+local function take(of, id)
+  if of.most == 0 then return end
+  takeSlot(of.slots, id)
+  of.inUse = of.inUse + 1
+end
+
 -- The first moment at which a deployment takes the call, and what it waits for; it has come when it is not after w.now.
-local function fits(w, tokens, paced, first)
-  local tokenLimit, minuteLimit, most = operand(first), operand(first + 1), operand(first + 2)
+local function fits(w, tokens, paced)
   local till = anyDrained and drainedUntil(w)
   if till then return till, drainedReason end
   if w.breaker ~= closed then advanceBreaker(w) end
   if w.breaker == opened then return w.gate, breakerReason end
-  local at = w.breaker == recovering and recoveringFits(w, tokens, tokenLimit, minuteLimit)
-    or windowsFit(w, tokens, tokenLimit, minuteLimit, 10)
-  if paced then at = max(at, paceFits(w, tokens, tokenLimit)) end
+  local at = w.breaker == recovering and recoveringFits(w, tokens, w.tokenLimit, w.minuteLimit)
+    or windowsFit(w, tokens, w.tokenLimit, w.minuteLimit, 10)
+  if paced then at = max(at, paceFits(w, tokens, w.tokenLimit)) end
   if w.breaker == halfOpen and w.gate > at then return w.gate, breakerReason end
-  if most > 0 and at <= w.now then
-    local limit = limitOf(w, most)
+  if w.most > 0 and at <= w.now then
+    local limit = limitOf(w, w.most)
     if w.breaker == recovering then limit = max(1, floor(limit * (recoveryStep(w, w.now) + 1) / 10)) end
-    w.used = slotsInUse(w.slots, limit)
-    if w.used >= limit then return w.now + slotExpected(w.mean, w.used), slotsReason end
+    local used = inUse(w, limit)
+    if used >= limit then return w.now + slotExpected(w.mean, used), slotsReason end
   end
   return at, quotaReason
 end
 
-local function shareWait(t, tokens, first)
-  local at = tenantFits(t, tokens, operand(first), operand(first + 1))
-  local most = operand(first + 2)
-  if most > 0 and at <= t.now then
-    local used = slotsInUse(t.slots, most)
-    if used >= most then at = t.now + slotExpected(t.mean, used) end
+local function shareWait(t, tokens)
+  local at = tenantFits(t, tokens, t.callLimit, t.tokenLimit)
+  if t.most > 0 and at <= t.now then
+    local used = inUse(t, t.most)
+    if used >= t.most then at = t.now + slotExpected(t.mean, used) end
   end
   return at <= t.now and 0 or at - time
 end
@@ -68,47 +101,70 @@ local function left(least, limit, used)
   return least < 0 and room or min(least, room)
 end
 
-local function take(w, shares, id, tokens, paced, first)
-  if operand(first + 2) > 0 then takeSlot(w.slots, id) end
-  add(w, tokens)
-  keepPace(w, tokens, operand(first), paced)
-  if w.breaker == halfOpen then w.gate = w.now + settings.probeSpacing end
-  save(w)
-  local callsLeft, tokensLeft = -1, -1
-  for _, share in ipairs(shares) do
-    local t, calls, perMinute = share.t, operand(share.first), operand(share.first + 1)
-    if operand(share.first + 2) > 0 then takeSlot(t.slots, id) end
-    if calls + perMinute > 0 then addToTenant(t, tokens) end
-    saveTenant(t)
-    callsLeft, tokensLeft = left(callsLeft, calls, t.calls), left(tokensLeft, perMinute, t.tokens)
-  end
-  return { 1, w.index, w.now, w.sum, unseenAt(w, operand(first), w.now), w.used or 0, callsLeft, tokensLeft, moves }
+local answers = {}
+
+local function answer(...)
+  local count = #answers
+  for position = 1, 8 do answers[count + position] = select(position, ...) or 0 end
 end
 
-local function reserve()
-  local id, tokens, paced = ARGV[4], operand(2), ARGV[6] == '1'
-  local shares, wait = {}, 0
-  for share = 1, operand(4) do
-    local t, first = openTenant(deployments + share), 5 + 3 * deployments + 3 * (share - 1)
-    shares[share] = { t = t, first = first }
-    wait = max(wait, shareWait(t, tokens, first))
+local function grant(w, route, id, tokens, paced)
+  local slots = w.most > 0 and w.inUse or 0
+  take(w, id)
+  add(w, tokens)
+  keepPace(w, tokens, w.tokenLimit, paced)
+  if w.breaker == halfOpen then w.gate = w.now + settings.probeSpacing end
+  w.changed = true
+  local callsLeft, tokensLeft = -1, -1
+  for _, index in ipairs(route.shares) do
+    local t = shareAt(index)
+    take(t, id)
+    if t.callLimit + t.tokenLimit > 0 then addToTenant(t, tokens) end
+    t.changed = true
+    callsLeft, tokensLeft = left(callsLeft, t.callLimit, t.calls), left(tokensLeft, t.tokenLimit, t.tokens)
   end
-  local soonest, reason = never, quotaReason
-  for index = 1, deployments do
-    local w, first = open(index), 3 * index + 2
-    local at, because = fits(w, tokens, paced, first)
-    if at <= w.now and wait == 0 then return take(w, shares, id, tokens, paced, first) end
-    if w.changed then save(w) end
+  answer(1, w.index, w.now, w.sum, unseenAt(w, w.tokenLimit, w.now), slots, callsLeft, tokensLeft)
+end
+
+local function decide(route, id, tokens, paced)
+  local wait, soonest, reason = 0, never, quotaReason
+  for _, index in ipairs(route.shares) do wait = max(wait, shareWait(shareAt(index), tokens)) end
+  for _, index in ipairs(route.candidates) do
+    local w = deploymentAt(index)
+    local at, because = fits(w, tokens, paced)
+    if at <= w.now and wait == 0 then return grant(w, route, id, tokens, paced) end
     at = at <= w.now and 0 or at - time
     if at < soonest then soonest, reason = at, because end
     if soonest <= wait then break end
   end
-  -- What left their logs meanwhile is gone from there; so it must be from their sums.
-  for _, share in ipairs(shares) do
-    if share.t.changed then saveTenant(share.t) end
+  if wait < soonest then return answer(0, soonest, reason) end
+  local callsLeft, tokensLeft, reset = -1, -1, 0
+  for _, index in ipairs(route.shares) do
+    local t = shareAt(index)
+    callsLeft, tokensLeft = left(callsLeft, t.callLimit, t.calls), left(tokensLeft, t.tokenLimit, t.tokens)
+    if t.calls > 0 then reset = max(reset, leaves(floor(t.newest / 1000)) - time) end
   end
-  if wait >= soonest then return { 0, wait, tenantReason, moves } end
-  return { 0, soonest, reason, moves }
+  return answer(0, wait, tenantReason, callsLeft, tokensLeft, reset)
 end
 
-return reserve()
+local cursor = 3 * deployments + 3 * shareCount + 2
+
+-- The next operand, and that many more as a list.
+local function nextList()
+  local list, count = {}, operand(cursor)
+  for position = 1, count do list[position] = operand(cursor + position) end
+  cursor = cursor + count + 1
+  return list
+end
+
+local routes, routeCount = {}, operand(cursor)
+cursor = cursor + 1
+for index = 1, routeCount do routes[index] = { candidates = nextList(), shares = nextList() } end
+
+for at = 3 + cursor, #ARGV, 4 do
+  decide(routes[tonumber(ARGV[at + 3])], ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1')
+end
+saveOpened()
+saveTenants()
+answers[#answers + 1] = moves
+return answers

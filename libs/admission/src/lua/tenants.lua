@@ -55,6 +55,24 @@ local function saveTenant(t)
     'PX', whole(t.kept - time))
 end
 
+-- As windowsOf: once for all requests of a script call.
+local tenantsByIndex = {}
+
+local function tenantOf(index)
+  local t = tenantsByIndex[index]
+  if not t then
+    t = openTenant(index)
+    tenantsByIndex[index] = t
+  end
+  return t
+end
+
+local function saveTenants()
+  for _, t in pairs(tenantsByIndex) do
+    if t.changed then saveTenant(t) end
+  end
+end
+
 local function addToTenant(t, tokens)
   local second, before = floor(t.now / 1000), floor(t.newest / 1000)
   if second ~= before then

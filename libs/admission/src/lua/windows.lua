@@ -113,6 +113,27 @@ local function save(w)
     w.measured, w.pace, w.floor, w.limit, w.mean, w.breaker, w.since, w.gate, w.openings), 'PX', whole(w.kept - time))
 end
 
+-- A script call may be about many requests: the state of a deployment is read once and written once for all of them. What
+-- an epoch knew that was forgotten meanwhile is void, as it is for the next script call.
+local windowsByIndex = {}
+
+local function windowsOf(index)
+  local w = windowsByIndex[index]
+  if not w or w.epoch ~= epoch then
+    w = open(index)
+    w.epoch = epoch
+    windowsByIndex[index] = w
+  end
+  return w
+end
+
+local function saveOpened()
+  for index = 1, deployments do
+    local w = windowsByIndex[index]
+    if w and w.changed and w.epoch == epoch then save(w) end
+  end
+end
+
 local function add(w, tokens)
   call('RPUSH', w.log, whole(w.now) .. ':' .. tokens)
   if w.count == 0 then w.head = w.now end

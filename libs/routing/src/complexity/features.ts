@@ -10,12 +10,19 @@ interface Feature {
 
 const log = (amount: number): number => Math.log2(1 + amount)
 const share = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
-const group = (counts: TextCounts, name: WordGroup): number => counts.groups[wordGroups.indexOf(name)] ?? 0
+const group = (name: WordGroup): ((counts: TextCounts) => number) => {
+  const at = wordGroups.indexOf(name)
+  return ({ groups }) => groups[at] ?? 0
+}
 const feature = (name: string, phrase: string, measure: Feature['measure']): Feature => ({ name, phrase, measure })
-const groupCount = (name: WordGroup, phrase: string): Feature =>
-  feature(`${name} words`, phrase, (c) => log(group(c, name)))
-const groupShare = (name: WordGroup, phrase: string): Feature =>
-  feature(`${name} share`, phrase, (c) => share(group(c, name), c.words))
+const groupCount = (name: WordGroup, phrase: string): Feature => {
+  const count = group(name)
+  return feature(`${name} words`, phrase, (c) => log(count(c)))
+}
+const groupShare = (name: WordGroup, phrase: string): Feature => {
+  const count = group(name)
+  return feature(`${name} share`, phrase, (c) => share(count(c), c.words))
+}
 
 /** The dense features, in the order in which the trained trees number them. */
 export const features: readonly Feature[] = [

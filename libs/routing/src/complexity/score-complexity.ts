@@ -12,8 +12,8 @@ import { trainedModel } from './trained-model.ts'
 export interface Complexity {
   /** 0 for a greeting, 1 for the hardest. */
   score: number
-  /** In a few words, what pushed the score most. */
-  why: string
+  /** In a few words, what pushed the score most; put together when it is read, which most calls never do. */
+  readonly why: string
   /** What the trained heads say, before the conversation's shape: probabilities for an exam question like this. */
   heads: {
     /** That a weak model's answer is wrong. */
@@ -54,12 +54,15 @@ export function scoreShape(shape: PromptShape, model: Model = trainedModel): Com
   const demand = demandOf(counts, shape)
   const readable = isText(counts)
   const total = demand.reduce((sum, { amount }) => sum + amount, offset + (readable ? learned : unreadable))
-  const named = readable
-    ? [{ phrase: length > 0 ? 'long prompt' : 'short prompt', amount: length }, ...namedPushes(model, dense, pushes)]
-    : [{ phrase: 'hardly any text', amount: unreadable }]
+  const named = () =>
+    readable
+      ? [{ phrase: length > 0 ? 'long prompt' : 'short prompt', amount: length }, ...namedPushes(model, dense, pushes)]
+      : [{ phrase: 'hardly any text', amount: unreadable }]
   return {
     score: Math.round(probabilityOf(total) * 10_000) / 10_000,
-    why: explain([...demand, ...named]),
+    get why() {
+      return explain([...demand, ...named()])
+    },
     heads: { weakFails: probabilityOf(fails), strongHelps: probabilityOf(gains) },
   }
 }

@@ -5,7 +5,9 @@ import type { Readable } from 'node:stream'
 
 /** The file of a multipart body while it arrives. */
 export interface IncomingFile {
+  /** `file.jsonl` unless it has a name. */
   filename: string
+  contentType: string
   content: Readable
   /** Fields so far; the others follow the file. */
   fields: ReadonlyMap<string, string>
@@ -15,14 +17,15 @@ const limits = { files: 1, fields: 16, parts: 20, fieldSize: 16 * 1024, fieldNam
 
 /**
  * Reads a multipart body with one file as it arrives: `use` gets the file as a stream, and nothing of it is kept here.
- * @returns what `use` made of it, and every field, also those behind the file
+ * @returns what `use` made of it, and every field, also those behind the file; `pairs` has those given twice twice
  * @throws AppError `unsupported_media_type`, `invalid_line` for what is no such body, or what `use` throws
  */
 export async function receiveFile<T>(
   request: FastifyRequest,
   use: (file: IncomingFile) => Promise<T>,
-): Promise<{ used: T; fields: ReadonlyMap<string, string> }> {
+): Promise<{ used: T; fields: ReadonlyMap<string, string>; pairs: readonly [name: string, value: string][] }> {
   const fields = new Map<string, string>()
+  const pairs: [name: string, value: string][] = []
   const parser = parserOf(request)
   let using: Promise<T> | undefined
   try {
@@ -30,15 +33,16 @@ export async function receiveFile<T>(
       const invalid = (message: string) => reject(new AppError('invalid_line', message, { param: 'file' }))
       parser.on('field', (name, value, _nameTruncated, valueTruncated) => {
         if (valueTruncated) return invalid(`${name}: the field is too long`)
+        pairs.push([name, value])
         return void fields.set(name, value)
       })
-      parser.on('file', (name, content, filename) => {
+      parser.on('file', (name, content, filename, _encoding, contentType) => {
         if (name !== 'file') {
           content.resume()
           return invalid(`the file must be in the field "file", not ${JSON.stringify(name.slice(0, 64))}`)
         }
         content.on('error', () => {})
-        using = use({ filename: filename === '' ? 'file.jsonl' : filename.slice(0, 255), content, fields })
+        using = use({ filename: filename === '' ? 'file.jsonl' : filename.slice(0, 255), contentType, content, fields })
         using.catch(reject)
         return undefined
       })
@@ -57,7 +61,7 @@ export async function receiveFile<T>(
     throw error
   }
   if (using === undefined) throw new AppError('invalid_line', 'file: required', { param: 'file' })
-  return { used: await using, fields }
+  return { used: await using, fields, pairs }
 }
 
 function parserOf(request: FastifyRequest): BusboyInstance {

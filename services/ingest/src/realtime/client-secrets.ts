@@ -1,9 +1,9 @@
+import type { BudgetCheck } from '@sluice/admission'
 import type { Deployment, PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { request } from 'undici'
 import { z } from 'zod'
 import type { Caller } from '../authenticate.ts'
-import type { BudgetCheck } from '../budget-check.ts'
 import { chooseDeployments, type SessionWish } from './choose-deployments.ts'
 import type { EphemeralTokens } from './ephemeral-tokens.ts'
 

@@ -1,7 +1,7 @@
-import type { Budgets, Spend } from '@sluice/admission'
 import type { PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { Clock } from '@sluice/resilience'
+import type { Budgets, Spend } from './budget-types.ts'
 
 /**
  * Refuses what would only wait in a queue for money. What runs is held to the budget by its reservation; this looks at

@@ -1,0 +1,33 @@
+import { AppError } from '@sluice/errors'
+
+/** How many answers of one tenant may be open while they wait for a request: event streams and long polls. */
+export interface Watchers {
+  /**
+   * @returns says that the answer is over
+   * @throws AppError `rate_limited` when the tenant has as many open as it may
+   */
+  enter(tenant: string): () => void
+}
+
+// When one of them ends nobody knows.
+const retryAfterMs = 1_000
+
+/** @param limit of one tenant, in this process */
+export function createWatchers(limit: number): Watchers {
+  const open = new Map<string, number>()
+  return {
+    enter(tenant) {
+      const count = open.get(tenant) ?? 0
+      if (count >= limit) {
+        const message = `This tenant has ${limit} event streams and long polls open, as many as it may.`
+        throw new AppError('rate_limited', message, { retryAfterMs })
+      }
+      open.set(tenant, count + 1)
+      return () => {
+        const left = (open.get(tenant) ?? 1) - 1
+        if (left > 0) open.set(tenant, left)
+        else open.delete(tenant)
+      }
+    },
+  }
+}
