@@ -6,10 +6,11 @@ export type ServiceName = (typeof serviceNames)[number]
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-// Files pass through the batch worker as short-lived lines. With a large young generation many of them outlive a scavenge
-// and are garbage only afterwards, which costs a hundred megabytes: measured with `npm run bench -- batch`.
+// Files pass through ingest and the batch worker as short-lived lines. With a large young generation many of them outlive
+// a scavenge and are garbage only afterwards, which costs a hundred megabytes: measured with `npm run bench -- batch-upload`
+// and `-- batch`.
 const nodeOptions: Record<ServiceName, string[]> = {
-  ingest: [],
+  ingest: ['--max-semi-space-size=16'],
   'router-worker': [],
   'batch-worker': ['--max-semi-space-size=4'],
   notifier: [],

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import OpenAI, { AzureOpenAI, BadRequestError, NotFoundError, toFile } from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { lineBytes, upload as uploadGenerated } from '../../bench/batch-upload/generated-upload.ts'
 import { eventually, startTestStack, type TestStack } from './test-stack.ts'
 
 // Files and batches through every door with the unmodified SDK and with the command line; realtime as a browser does it.
@@ -184,6 +185,19 @@ test('an upload that is cut off leaves no file', async () => {
   expect((await at('/v1')().files.list({ limit: 100 })).data.length).toBe(before)
 })
 
+// Linux alone tells what a process has in memory at most, and forgets it when asked.
+test.runIf(process.platform === 'linux')('a file passes through ingest without being held', async () => {
+  const process = `/proc/${stack.processes.get('ingest')?.pid}`
+  const megabytes = (name: 'VmRSS' | 'VmHWM') =>
+    Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`${process}/status`, 'utf8'))?.[1]) / 1024
+  writeFileSync(`${process}/clear_refs`, '5')
+  const before = megabytes('VmRSS')
+  const count = 128_000
+  const file = await uploadGenerated({ url: stack.env.INGEST_URL ?? '', key: key() }, count, 120_000)
+  expect(file).toMatchObject({ bytes: count * lineBytes, sluice: { lines: count } })
+  expect(megabytes('VmHWM') - before).toBeLessThan(file.bytes / 1024 ** 2)
+})
+
 const sluice = (...args: string[]) =>
   run(process.execPath, [command, 'batch', ...args], {
     cwd: dir,
@@ -203,7 +217,12 @@ test('the command line submits, watches, lists and downloads', async () => {
   await sluice('download', id, '--out', 'out.jsonl')
   const whole = readFileSync(join(dir, 'out.jsonl'), 'utf8')
   expect(whole.trimEnd().split('\n')).toHaveLength(8)
-  writeFileSync(join(dir, 'again.jsonl.part'), whole.slice(0, 200))
+  const { output_file_id: output } = JSON.parse((await sluice('status', id, '--json')).stdout) as {
+    output_file_id: string
+  }
+  writeFileSync(join(dir, `again.jsonl.${output}.part`), whole.slice(0, 200))
+  // Of another download to the same place.
+  writeFileSync(join(dir, 'again.jsonl.file-0.part'), 'something else')
   await sluice('download', id, '--out', 'again.jsonl')
   expect(readFileSync(join(dir, 'again.jsonl'), 'utf8')).toBe(whole)
   await sluice('download', id, '--errors', '--out', 'errors.jsonl')

@@ -191,6 +191,25 @@ test('a large answer lies in Blob and reaches the webhook whole', async () => {
   expect(await linked.json()).toEqual(body)
 })
 
+test('speech reaches the webhook as a link, and from there a transcription as its text', async () => {
+  const sluice = { deliver: [{ type: 'webhook', url: inbox.url }] }
+  const words = { model: 'gpt-4o-mini-tts', voice: 'alloy', input: 'Friday it is.', response_format: 'wav' }
+  await send({ body: { custom_id: 'say', method: 'POST', url: '/v1/audio/speech', body: words, sluice } })
+  const { data } = await webhookOf('say')
+  const { url = '', ...file_ref } = data.response?.body_ref ?? { blob: '', sha256: '', bytes: 0, content_type: '' }
+  expect(data.response?.body).toBeUndefined()
+  const sound = Buffer.from(await (await fetch(url)).arrayBuffer())
+  expect(sound.subarray(0, 4).toString()).toBe('RIFF')
+  const body = { model: 'gpt-4o-transcribe' }
+  await send({ body: { custom_id: 'hear', method: 'POST', url: '/v1/audio/transcriptions', body, file_ref, sluice } })
+  expect((await webhookOf('hear')).data.response?.body).toMatchObject({ text: 'Friday it is.' })
+  const other = { ...file_ref, sha256: '0'.repeat(64) }
+  await send({
+    body: { custom_id: 'lie', method: 'POST', url: '/v1/audio/transcriptions', body, file_ref: other, sluice },
+  })
+  expect((await webhookOf('lie')).data.error).toMatchObject({ code: 'body_ref_mismatch' })
+})
+
 test('a large request over HTTP travels as a claim check', async () => {
   const line = chatLine('large-2', `Summarise: ${'lorem ipsum '.repeat(30_000)}`, {
     deliver: [{ type: 'webhook', url: inbox.url }],

@@ -120,6 +120,7 @@ describe('a path', () => {
     ['POST', '/v1/models', 'GET, HEAD'],
     ['PATCH', '/openai-sticky/v1/files', 'GET, HEAD, POST'],
     ['POST', '/health/ready', 'GET, HEAD'],
+    ['POST', '/v1/realtime/sessions', 'GET, HEAD'],
   ])('%s %s is a 405 that names %s', async (method, path, allow) => {
     const answer = await door.api(path, { method })
     expect([answer.status, answer.headers.get('allow')]).toEqual([405, allow])
@@ -130,6 +131,12 @@ describe('a path', () => {
       message: expect.any(String),
     }
     expect(await answer.json()).toEqual({ error })
+  })
+
+  test('of a WebSocket says so to a plain request', async () => {
+    const answer = await door.api('/v1/realtime?model=gpt-realtime')
+    expect([answer.status, answer.headers.get('upgrade')]).toEqual([426, 'websocket'])
+    expect(await answer.json()).toMatchObject({ error: { param: 'Upgrade' } })
   })
 
   test.each([

@@ -99,6 +99,38 @@ describe('conclude', () => {
   })
 })
 
+describe('retention', () => {
+  const attempt = { at: '2026-01-01T00:00:00.000Z', status: 204, ms: 1 }
+  const keptFor = (retentionSeconds: number) =>
+    createDeliveries({ cosmos, clock, retentionSeconds, logger: createLogger({ service: 'test', level: 'silent' }) })
+
+  it('ends settled rows by themselves and no pending one', async () => {
+    const brief = keptFor(1)
+    const pending = await brief.open(delivered(webhook()), clock.now())
+    const [concluded, direct] = [delivered(webhook()), delivered({ type: 'event-hubs' })]
+    await brief.conclude(concluded, attempt, { kind: 'delivered' })
+    await brief.record(pending, attempt, { kind: 'again', atMs: clock.now() })
+    const recorded = await brief.record(await opened(), attempt, { kind: 'failed', reason: 'over' })
+    expect(recorded).toMatchObject({ status: 'failed', ttl: 1 })
+    await brief.settled(direct, { status: 'delivered', at: clock.now(), ms: 1 })
+    const find = () =>
+      Promise.all([brief.find(concluded), brief.find(direct), brief.listFor('contoso', recorded?.requestId ?? '')])
+    await expect.poll(find, { timeout: 20_000 }).toEqual([undefined, undefined, []])
+    expect(await brief.get(pending.tenant, pending.requestId, pending.id)).toMatchObject({ status: 'pending' })
+  })
+
+  it('begins anew with a replay', async () => {
+    const long = keptFor(3_600)
+    const row = await long.conclude(delivered(webhook()), attempt, { kind: 'failed', reason: 'over' })
+    if (row === undefined) throw new Error('not stored')
+    expect(row.ttl).toBe(3_600)
+    expect(await deliveries.reopen(row, clock.now())).toBe(true)
+    const again = await long.get(row.tenant, row.requestId, row.id)
+    expect(again).toMatchObject({ status: 'pending', ttl: -1 })
+    expect(await long.record(again ?? row, attempt, { kind: 'delivered' })).toMatchObject({ ttl: 3_600 })
+  })
+})
+
 describe('reopen', () => {
   it('makes an ended delivery pending, with a schedule that starts anew', async () => {
     const one = delivered(webhook())

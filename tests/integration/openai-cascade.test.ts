@@ -9,6 +9,7 @@ import {
   fabrikamKey,
   RawClient,
   startDoorFixture,
+  startOddUpstream,
   until,
 } from './openai-door-fixture.ts'
 
@@ -130,6 +131,32 @@ describe('a synchronous call of a tenant with cascades', () => {
     const { dayUsd, heldUsd } = await door.budgets.spend('fabrikam')
     expect(dayUsd).toBeCloseTo(costUsd, 8)
     expect(heldUsd).toBe(0)
+  })
+
+  it('is answered with the provider’s own bytes', async () => {
+    const choice = '{"index":0, "message":{"role":"assistant","content":"4\\u0032"}, "finish_reason":"stop"}'
+    const bytes = `{ "id":"x","object":"chat.completion","model":"m","seed":12345678901234567890,\n "choices":[${choice}] }`
+    const upstream = await startOddUpstream((request, response) => {
+      request.resume()
+      response.writeHead(200, { 'content-type': 'application/json' }).end(bytes)
+    })
+    try {
+      const door = await openDoor({
+        deployments: (twin) =>
+          tiers(twin).map((one) => (one.tier === 'large' ? { ...one, endpoint: upstream.endpoint } : one)),
+      })
+      const answer = await fetch(`${door.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${doorKey}` },
+        body: JSON.stringify(auto()),
+      })
+      expect(answer.headers.get('x-sluice-deployment')).toBe('strong')
+      expect(await answer.text()).toBe(bytes)
+    } finally {
+      await door?.close()
+      door = undefined
+      await upstream.close()
+    }
   })
 
   it('takes the answer that it has when the higher tier fails', async () => {

@@ -34,6 +34,31 @@ describe('claim checks', () => {
     expect(await blobs.get('contoso', ref)).toEqual(Buffer.alloc(0))
   })
 
+  it('lists the names of one folder of one tenant, in order and as many as are wanted', async () => {
+    for (const path of ['list/b', 'list/a', 'list/c', 'listed/d']) await blobs.put('contoso', path, bytes, 'text/plain')
+    await blobs.put('contoso-2', 'list/a', bytes, 'text/plain')
+    expect(await blobs.list('contoso', 'list', 10)).toEqual(['contoso/list/a', 'contoso/list/b', 'contoso/list/c'])
+    expect(await blobs.list('contoso', 'list', 2)).toEqual(['contoso/list/a', 'contoso/list/b'])
+    expect(await blobs.list('contoso', 'nothing', 10)).toEqual([])
+    await expect(blobs.list('contoso', '../contoso-2/list', 10)).rejects.toMatchObject({ code: 'body_ref_not_found' })
+  })
+
+  it('are passed on as they are read, to an end only where they are what the check says', async () => {
+    const ref = await blobs.put('contoso', 'piped', Buffer.alloc(300_000, 'x'), 'audio/wav')
+    const read = async (check: typeof ref, tenant = 'contoso') => {
+      let size = 0
+      for await (const chunk of await blobs.pipe(tenant, check)) size += chunk.byteLength
+      return size
+    }
+    expect(await read(ref)).toBe(300_000)
+    const mismatch = { code: 'body_ref_mismatch', param: 'file_ref' }
+    await expect(read({ ...ref, sha256: '0'.repeat(64) })).rejects.toMatchObject(mismatch)
+    await expect(read({ ...ref, bytes: 299_999 })).rejects.toMatchObject(mismatch)
+    await expect(read({ ...ref, bytes: 300_001 })).rejects.toMatchObject(mismatch)
+    await expect(read({ ...ref, blob: 'contoso/nothing' })).rejects.toMatchObject({ code: 'body_ref_not_found' })
+    await expect(read(ref, 'fabrikam')).rejects.toMatchObject({ code: 'body_ref_not_found' })
+  })
+
   it('provisions twice and answers for readiness', async () => {
     await blobs.provision()
     await blobs.ping()

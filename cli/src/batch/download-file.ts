@@ -10,12 +10,12 @@ const tries = 5
 const stallMs = 30_000
 
 /**
- * Writes a file of ingest's to `out`, over `<out>.part`. What an earlier call left there is kept, and the download goes
- * on behind it.
+ * Writes a file of ingest's to `out`, over `<out>.<file>.part`. What an earlier call for the same file left there is kept,
+ * and the download goes on behind it.
  * @throws UsageError
  */
 export async function downloadFile(api: BatchApi, fileId: string, out: string): Promise<void> {
-  const part = `${out}.part`
+  const part = `${out}.${fileId}.part`
   for (let attempt = 1; ; attempt++) {
     const from = await stat(part).then(
       ({ size }) => size,

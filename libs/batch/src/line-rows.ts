@@ -34,6 +34,7 @@ const sendingShare = 0.3
 const slowestPerSecond = 50
 /** Fewer at a time than elsewhere, because interactive work runs beside it. */
 const onlineInFlight = 8
+const onlineBurst = 10
 /** Between two looks at what has come back while lines are still being sent. */
 const lookEveryMs = 5_000
 
@@ -128,7 +129,7 @@ export function createLineRows(options: LineRowsOptions) {
       const leftMs = Math.max(1, Date.parse(batch.deadline) - clock.now())
       // Each part at its share of the rate, because all parts of a batch go at the same time.
       const slowest = (slowestPerSecond * part.lines) / Math.max(part.lines, batch.lines.total)
-      const pace = new Pace(clock, Math.max(slowest, part.lines / ((leftMs * sendingShare) / 1_000)))
+      const pace = new Pace(clock, Math.max(slowest, part.lines / ((leftMs * sendingShare) / 1_000)), onlineBurst)
       let lookAtMs = clock.monotonic() + lookEveryMs
       for await (const { index, bytes } of indexedLines(await blobs.open(tenant, part.blob, signal))) {
         if (clock.monotonic() >= lookAtMs) {

@@ -10,8 +10,8 @@ import { WorkWindow } from './work-window.ts'
 
 type End = (context: PartContext, part: PartRow, outcome: PartOutcome) => Promise<Step<PartRow>>
 
-/** Rows read at a time. */
-const readAhead = 32
+/** Rows read at a time: few, because interactive requests read and write beside it. */
+const readAhead = 4
 
 /**
  * A part whose lines run online: each is a request of the ledger, which its lane's workers run, retry and expire like

@@ -7,7 +7,7 @@ export class Pace {
   readonly #startMs: number
   #count: number
 
-  constructor(clock: Clock, perSecond: number, burst = 100) {
+  constructor(clock: Clock, perSecond: number, burst: number) {
     this.#clock = clock
     this.#perSecond = perSecond
     this.#startMs = clock.monotonic()

@@ -46,6 +46,39 @@ test('a claim check takes the place of the body', () => {
   expect(refusal({ ...good, body_ref }).param).toBe('body_ref')
 })
 
+describe('a recording', () => {
+  const file_ref = {
+    blob: 'contoso/a.wav',
+    sha256: 'a'.repeat(64),
+    bytes: 5,
+    content_type: 'audio/wav',
+    filename: 'a.wav',
+  }
+  const { sluice, custom_id, method } = good
+  const line = { custom_id, method, sluice, url: '/v1/audio/transcriptions', body: { language: 'sv' }, file_ref }
+
+  test('is a claim check beside the fields of its form', () => {
+    expect(checkLine(line)).toEqual({ ...line, body: { model: 'auto', language: 'sv' } })
+  })
+
+  test.each<[string, object, string]>([
+    ['none', { ...line, file_ref: undefined }, 'file_ref'],
+    ['one for another url', { ...good, file_ref }, 'file_ref'],
+    [
+      'none beside a body that is a claim check',
+      { ...line, body: undefined, body_ref: file_ref, file_ref: undefined },
+      'file_ref',
+    ],
+    ['an empty one', { ...line, file_ref: { ...file_ref, bytes: 0 } }, 'file_ref.bytes'],
+    ['a huge one', { ...line, file_ref: { ...file_ref, bytes: 1e9 } }, 'file_ref.bytes'],
+    ['a name with a line break', { ...line, file_ref: { ...file_ref, filename: 'a\r\nx: y' } }, 'file_ref.filename'],
+    ['a type with a line break', { ...line, file_ref: { ...file_ref, content_type: 'a\nb' } }, 'file_ref.content_type'],
+    ['a hash that is none', { ...line, file_ref: { ...file_ref, sha256: 'x' } }, 'file_ref.sha256'],
+  ])('%s is refused by name', (_, value, param) => {
+    expect(refusal(value)).toMatchObject({ code: 'invalid_line', param })
+  })
+})
+
 describe('bad input names its field', () => {
   test.each<[string, unknown, string, string | undefined]>([
     ['no JSON', '{"custom_id": ', 'invalid_json', undefined],

@@ -80,7 +80,11 @@ export type BodyRef = z.infer<typeof bodyRefSchema>
 // Both end up in the head of a part of a multipart body.
 const headText = z.string().regex(/^[^\p{Cc}]+$/u, 'must be text without control characters')
 
+// More than twice what providers take.
+const maxFileBytes = 64 * 1024 * 1024
+
 const fileRefSchema = bodyRefSchema.extend({
+  bytes: z.int().positive().max(maxFileBytes),
   content_type: headText.max(256),
   filename: headText.min(1).max(255).optional().describe('its ending names the format'),
 })

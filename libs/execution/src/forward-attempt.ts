@@ -72,6 +72,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #lastAt: number
   #pausedAt: number | undefined
   firstByteMs: number | undefined
+  watchedAt = -1
   /** The model that the answer names, where the deployment is one that chooses. */
   answeredBy: string | undefined
 

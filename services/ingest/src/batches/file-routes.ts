@@ -93,7 +93,11 @@ function readRoutes(routes: Routes, { prefix, documented }: Door, { files }: Fil
       tag,
       summary: 'Deletes a file; batches over it that have begun are not affected',
       scope: 'submit',
-      answers: { 200: { description: 'deleted', schema: z.looseObject({ id: z.string(), deleted: z.boolean() }) } },
+      answers: {
+        200: { description: 'deleted', schema: z.looseObject({ id: z.string(), deleted: z.boolean() }) },
+        404: one[404],
+        409: { description: 'a batch has yet to read it' },
+      },
       undocumented,
     },
     async ({ tenant }, request) => files.delete(tenant, idOf(request)),

@@ -1,8 +1,15 @@
+import { AppError } from '@sluice/errors'
+import { z } from 'zod'
 import { readBody } from '../read-input.ts'
 import type { Routes } from '../routes.ts'
 import { clientSecret, clientSecretBody, type ClientSecretDeps, issueClientSecret } from './client-secrets.ts'
 
-/** POST /v1/realtime/client_secrets and its Azure spelling. The WebSockets are served by the realtime door. */
+const sockets = ['/v1/realtime', '/v1/realtime/sessions', '/openai/v1/realtime', '/openai/realtime']
+
+/**
+ * POST /v1/realtime/client_secrets and its Azure spelling. The WebSockets are served by the realtime door; here is what
+ * a request without an upgrade is told.
+ */
 export function realtimeRoutes(routes: Routes, deps: ClientSecretDeps): void {
   for (const path of ['/v1/realtime/client_secrets', '/openai/v1/realtime/client_secrets']) {
     routes.guarded(
@@ -17,6 +24,23 @@ export function realtimeRoutes(routes: Routes, deps: ClientSecretDeps): void {
         undocumented: path !== '/v1/realtime/client_secrets',
       },
       async (caller, request) => issueClientSecret(deps, caller, readBody(clientSecretBody, request)),
+    )
+  }
+  for (const path of sockets) {
+    routes.open(
+      {
+        method: 'GET',
+        path,
+        tag: 'Realtime',
+        summary: 'A realtime session, as a WebSocket',
+        query: z.object({ model: z.string().optional() }),
+        answers: { 101: { description: 'the session' }, 426: { description: 'not a WebSocket handshake' } },
+        undocumented: path !== sockets[0],
+      },
+      async (_, reply) => {
+        void reply.header('upgrade', 'websocket')
+        throw new AppError('invalid_line', 'Open a WebSocket here.', { param: 'Upgrade', status: 426 })
+      },
     )
   }
 }
