@@ -9,7 +9,7 @@ import { readOutcomes } from './complexity/outcomes.ts'
 
 // Trains the complexity scorer and writes its weights, the metrics card and the card's page. Seeded: the same data give
 // the same bytes.
-// usage: npm run train:complexity -- --data FILE
+// usage: npm run train:complexity [-- --data FILE]; the file lies beside the repository unless it is named
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const generated = `${root}libs/routing/src/generated/`
@@ -18,7 +18,8 @@ contaminated and duplicate prompts. The underlying sets: MMLU (MIT), GSM8K (MIT)
 const folds = 10
 const seeds = [1, 2, 3]
 
-const { values } = parseArgs({ options: { data: { type: 'string', default: '' } } })
+const usual = fileURLToPath(new URL('../../shared/data/routing/dev.jsonl.gz', import.meta.url))
+const { values } = parseArgs({ options: { data: { type: 'string', default: usual } } })
 if (!existsSync(values.data)) {
   console.error('Name the file of routing outcomes: npm run train:complexity -- --data FILE')
   process.exit(1)

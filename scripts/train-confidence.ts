@@ -14,7 +14,7 @@ import { seededRandom } from './complexity/seeded-random.ts'
 // answers every prompt, the judge reads prompt and answer, and the least trusted ones go to the strong model. Nothing that
 // judges a row has seen it: the judge's weights come from the other folds, and the complexity score from a scorer that
 // never saw GSM8K. The data have neither log probabilities nor second samples, so that the judge works without them.
-// usage: npm run train:confidence -- --data FILE
+// usage: npm run train:confidence [-- --data FILE]; the file lies beside the repository unless it is named
 
 const generated = fileURLToPath(new URL('../libs/routing/src/generated/', import.meta.url))
 const folds = 10
@@ -22,7 +22,8 @@ const seeds = [1, 2, 3, 4, 5, 6]
 const ridge = 3
 const wantedQuality = 0.95
 
-const { values } = parseArgs({ options: { data: { type: 'string', default: '' } } })
+const usual = fileURLToPath(new URL('../../shared/data/routing/dev.jsonl.gz', import.meta.url))
+const { values } = parseArgs({ options: { data: { type: 'string', default: usual } } })
 if (!existsSync(values.data)) {
   console.error('Name the file of routing outcomes: npm run train:confidence -- --data FILE')
   process.exit(1)

@@ -39,7 +39,7 @@ export async function upload(
     body: ReadableStream.from(form(boundary, lines)) as ReadableStream<Uint8Array<ArrayBuffer>>,
     duplex: 'half',
     signal: AbortSignal.timeout(withinMs),
-  } as RequestInit)
+  })
   if (!answer.ok) throw new Error(`upload: ${answer.status} ${(await answer.text()).slice(0, 300)}`)
   return (await answer.json()) as { id: string; bytes: number; sluice: { lines: number } }
 }

@@ -15,11 +15,14 @@ export interface BatchStack extends LocalStack {
   twin<T>(path: string, body?: object): Promise<T>
 }
 
-/** A stack with one model in three regions, whose quotas bind where batches are concerned and nowhere else. */
-export async function startBatchStack(durable: boolean): Promise<BatchStack> {
+/**
+ * A stack with one model in three regions, whose quotas bind where batches are concerned and nowhere else.
+ * @param lines of the largest file, which is to be run in some forty parts
+ */
+export async function startBatchStack(durable: boolean, lines: number): Promise<BatchStack> {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   const configFile = join(dir, 'sluice.yaml')
-  writeFileSync(configFile, stringify(configOf()))
+  writeFileSync(configFile, stringify(configOf(Math.max(50, lines / 40))))
   const stack = await startLocalStack({
     localDir: dir,
     dataDir: durable ? join(dir, 'data') : undefined,
@@ -59,7 +62,7 @@ export async function startBatchStack(durable: boolean): Promise<BatchStack> {
   }
 }
 
-function configOf(): object {
+function configOf(partLines: number): object {
   const config = parse(readFileSync(join(root, 'config/sluice.yaml'), 'utf8')) as Record<string, unknown>
   return {
     ...config,
@@ -72,8 +75,8 @@ function configOf(): object {
       quota: { tokens_per_minute: 1_000_000_000, requests_per_minute: 100_000_000 },
       price: { input: 0.4, output: 1.6 },
       // About three parts at a time.
-      batch: { azure_name: 'mini-batch', enqueued_tokens: 1_000_000 },
+      batch: { azure_name: 'mini-batch', enqueued_tokens: partLines * 200 },
     })),
-    batch: { part_lines: 5_000, poll_ms: 250, max_poll_ms: 2_000, region_lost_after_ms: 2_000 },
+    batch: { part_lines: partLines, poll_ms: 250, max_poll_ms: 2_000, region_lost_after_ms: 2_000 },
   }
 }

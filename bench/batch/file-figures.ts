@@ -54,6 +54,8 @@ export async function fileFigures(stack: BatchStack, lines: number): Promise<obj
       ingest_peak_rss_mb: Math.round(ingest.peakRssMb()),
       regions_used: sluice.regions.length,
       overhead_ms_per_1000_lines: round(msPer1000),
+      // At 1 it is linear. Small files pay for what is done once, so it is the two larger ones that are compared.
+      overhead_growth: round((growth[lines] ?? Number.NaN) / (growth[lines / 10] ?? Number.NaN)),
       overhead_ms_per_1000_lines_by_lines: growth,
     }
     progress(JSON.stringify(figures))

@@ -40,18 +40,21 @@ type Door = [name: string, client: () => OpenAI]
 const key = () => stack.env.SLUICE_API_KEY ?? ''
 const at = (path: string) => () =>
   new OpenAI({ apiKey: key(), baseURL: `${stack.env.INGEST_URL}${path}`, maxRetries: 0 })
-const azure = (path: string) => () =>
-  new AzureOpenAI({
-    apiKey: key(),
-    endpoint: `${stack.env.INGEST_URL}${path}`,
-    apiVersion: '2025-04-01-preview',
-    maxRetries: 0,
-  })
+const azure =
+  (path: string, options: { deployment?: string } = {}) =>
+  () =>
+    new AzureOpenAI({
+      ...options,
+      apiKey: key(),
+      endpoint: `${stack.env.INGEST_URL}${path}`,
+      apiVersion: '2025-04-01-preview',
+      maxRetries: 0,
+    })
 const doors: Door[] = [
   ['OpenAI at /v1', at('/v1')],
   ['AzureOpenAI', azure('')],
   ['OpenAI at /openai-sticky/v1', at('/openai-sticky/v1')],
-  ['AzureOpenAI at /openai-sticky', azure('/openai-sticky')],
+  ['AzureOpenAI of a deployment at /openai-sticky', azure('/openai-sticky', { deployment: 'gpt-4.1-mini' })],
 ]
 
 const upload = async (client: OpenAI, text: string) =>
@@ -192,7 +195,7 @@ test.runIf(process.platform === 'linux')('a file passes through ingest without b
     Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`${process}/status`, 'utf8'))?.[1]) / 1024
   writeFileSync(`${process}/clear_refs`, '5')
   const before = megabytes('VmRSS')
-  const count = 128_000
+  const count = 40_000
   const file = await uploadGenerated({ url: stack.env.INGEST_URL ?? '', key: key() }, count, 120_000)
   expect(file).toMatchObject({ bytes: count * lineBytes, sluice: { lines: count } })
   expect(megabytes('VmHWM') - before).toBeLessThan(file.bytes / 1024 ** 2)

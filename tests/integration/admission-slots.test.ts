@@ -182,3 +182,26 @@ it('gives the slots of a killed worker back after their lease, and not before', 
   expect(performance.now() - killedAt).toBeLessThan(10_000)
   expect((await inUse(admission))[0]).toBe(1)
 })
+
+it('decides what is asked in one turn as if each came alone, and frees what has ended in it first', async () => {
+  await redis.client.set('{sluice:admission}:epoch', Date.now() - 100_000)
+  const admission = worker()
+  const ask = (candidates: (typeof quota)[], shares: (typeof tenant)[] = []) =>
+    admission.reserve({ candidates, tenant: shares, tokens: 1 })
+  const places = (answers: Awaited<ReturnType<typeof ask>>[]) =>
+    answers.map((answer) => (answer.kind === 'granted' ? answer.deployment : answer.kind))
+  const first = await Promise.all(Array.from({ length: 150 }, () => ask([quota, other])))
+  expect(places(first)).toEqual([...Array(4).fill('a'), ...Array(3).fill('b'), ...Array(143).fill('later')])
+
+  for (const answer of first) if (answer.kind === 'granted') answer.end({ outcome: 'aborted', ms: 1 })
+  // The same name with another limit, and other tenants, in the same turn.
+  const narrow = { ...quota, maxConcurrency: 2 }
+  const second = await Promise.all([
+    ...Array.from({ length: 6 }, () => ask([quota, other], [tenant])),
+    ask([narrow]),
+    ask([other], [{ name: 'somebody else', concurrency: 1 }]),
+  ])
+  expect(places(second)).toEqual(['a', 'a', 'a', 'a', 'b', 'later', 'later', 'b'])
+  for (const answer of second) if (answer.kind === 'granted') answer.end({ outcome: 'ok', ms: 1 })
+  expect(places([await ask([narrow], [tenant])])).toEqual(['a'])
+})

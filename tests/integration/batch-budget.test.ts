@@ -56,14 +56,17 @@ test('a file on the queue is refused once its tenant has spent its budget, and o
     expect(await handle(message('before'), signal)).toEqual({ kind: 'complete' })
     const room = await budgets.reserve({ tenant: 'contoso', estimateUsd: 2, budget: {} })
     if (room.kind === 'held') room.hold.commit(2)
-    await vi.waitFor(async () => {
-      // What was read is believed for a second.
-      await clock.advance(1_000)
-      expect(await handle(message(crypto.randomUUID()), signal)).toMatchObject({
-        kind: 'dead-letter',
-        reason: 'budget_exceeded',
-      })
-    })
+    await vi.waitFor(
+      async () => {
+        // What was read is believed for a second.
+        await clock.advance(1_000)
+        expect(await handle(message(crypto.randomUUID()), signal)).toMatchObject({
+          kind: 'dead-letter',
+          reason: 'budget_exceeded',
+        })
+      },
+      { timeout: 10_000, interval: 20 },
+    )
     expect(await handle(message('before'), signal)).toEqual({ kind: 'complete' })
     // Those that came while the money was on its way are batches; none came after.
     const { data } = await batches.list('contoso', { limit: 100 })

@@ -112,9 +112,9 @@ class World {
         // Every lease runs out, and the twin goes on meanwhile.
         return fixture.pass(60_000)
       case 'lose':
-        return void (await stores.twin.post('faults', { type: 'outage', resource: regions[at % 3], mode: '503' }))
+        return stores.twin.post('faults', { type: 'outage', resource: regions[at % 3], mode: '503' })
       case 'heal':
-        return void (await stores.twin.post('actions', { clear: true }))
+        return stores.twin.post('actions', { clear: true })
       case 'flush':
         return void (await stores.redis.client.flushall())
       case 'cancel':

@@ -47,6 +47,7 @@ export interface DoorOptions {
   /** Of the routing section. */
   cascade?: object
   cache?: object
+  evictionOf?: (deployment: string) => AbortSignal | undefined
   waitMs?: number
   stallMs?: number
   bodyLimit?: number
@@ -82,6 +83,7 @@ const twinDeployments = [
   { name: 'embed', model: 'text-embedding-3-small' },
   { name: 'whisper', model: 'whisper' },
   { name: 'tts', model: 'tts' },
+  { name: 'nano', model: 'phi', context_tokens: 300 },
 ]
 
 /** Two regions with the same models in each. */
@@ -156,7 +158,7 @@ export async function startDoorFixture(): Promise<DoorFixture> {
       const pins = createResponsePins({ redis: redis.client, deployments, clock: systemClock })
       const models = createModels({ deployments, clock: systemClock })
       const parts = { ...base, routing: { decide }, admission, client, budgets, cache, models, affinity, pins, limits }
-      const forwarder = createForwarder(parts)
+      const forwarder = createForwarder({ ...parts, evictionOf: options.evictionOf })
       const drain = createDrain(systemClock)
       const door = createOpenAIDoor({
         ...base,

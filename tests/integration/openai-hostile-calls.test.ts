@@ -1,9 +1,10 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   chatBody,
   type Door,
   type DoorFixture,
   doorKey,
+  fabrikamKey,
   RawClient,
   startDoorFixture,
   until,
@@ -101,14 +102,16 @@ describe('bodies', () => {
 })
 
 describe('bodies that are held at a time', () => {
-  it('are bounded together: what is too much is a 503 before it is read, and small ones pass', async () => {
-    const own = await fixture.open({ bodyLimit: 64 * 1024, formLimit: 64 * 1024, heldLimit: 80 * 1024 })
-    const post = (body: string, path = chat, type = 'application/json') =>
+  it('are bounded together: what is too much is a 503 before it is read; small ones and another tenant’s pass', async () => {
+    const own = await fixture.open({ bodyLimit: 64 * 1024, formLimit: 64 * 1024, heldLimit: 120 * 1024 })
+    const post = (body: string, path = chat, type = 'application/json', key = doorKey) =>
       fetch(`${own.url}${path}`, {
         method: 'POST',
         body,
-        headers: { 'content-type': type, authorization: `Bearer ${doorKey}` },
+        headers: { 'content-type': type, authorization: `Bearer ${key}` },
       })
+    const heldBytes = async () =>
+      Number(/^sluice_gateway_held_bytes\S* (\d+)$/m.exec((await own.metrics.render()).text)?.[1])
     try {
       const slow = new RawClient(own.port)
       clients.push(slow)
@@ -123,6 +126,8 @@ describe('bodies that are held at a time', () => {
       const upload = await post(form, '/v1/audio/transcriptions', 'multipart/form-data; boundary=b')
       expect(upload.status).toBe(503)
       expect((await post(chatBody())).status).toBe(200)
+      expect((await post(body, chat, 'application/json', fabrikamKey)).status).toBe(200)
+      expect(await heldBytes()).toBeGreaterThanOrEqual(Buffer.byteLength(body))
 
       slow.send(body.slice(100))
       await until(() => slow.text.startsWith('HTTP/1.1 '), 'the first one is answered')
@@ -130,6 +135,7 @@ describe('bodies that are held at a time', () => {
       let room = await post(body)
       while (room.status === 503) room = await post(body)
       expect(room.status).toBe(200)
+      await vi.waitFor(async () => expect(await heldBytes()).toBe(0), 10_000)
     } finally {
       await own.close()
     }

@@ -1,3 +1,4 @@
+import { AppError } from '@sluice/errors'
 import OpenAI, {
   APIError,
   AuthenticationError,
@@ -8,7 +9,14 @@ import OpenAI, {
 } from 'openai'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { deploymentOn } from './model-twin.ts'
-import { type Door, type DoorFixture, doorKey, everyDeployment, startDoorFixture } from './openai-door-fixture.ts'
+import {
+  type Door,
+  type DoorFixture,
+  doorKey,
+  everyDeployment,
+  fabrikamKey,
+  startDoorFixture,
+} from './openai-door-fixture.ts'
 
 let fixture: DoorFixture
 let door: Door
@@ -116,6 +124,25 @@ describe('errors', () => {
     expect(await fixture.twin.calls()).toHaveLength(1)
   })
 
+  it('a prompt that is too long goes to a larger context, and is refused when there is none', async () => {
+    const narrow = await fixture.open({
+      deployments: (twin) => [
+        // The configuration promises more than the deployment holds.
+        deploymentOn(twin, 'nano', { model: 'phi', tier: 'small', context_tokens: 8_000 }),
+        deploymentOn(twin, 'gpt', { tier: 'large', context_tokens: 128_000 }),
+      ],
+    })
+    opened.push(narrow)
+    const client = new OpenAI({ apiKey: doorKey, baseURL: `${narrow.url}/v1`, maxRetries: 0 })
+    const long = { model: 'auto', messages: user(`Good morning ${'word '.repeat(600)}`) }
+    for (const stream of [false, true]) {
+      const answered = client.chat.completions.create({ ...long, stream, sluice: { tier: { max: 'large' } } } as never)
+      expect((await answered.asResponse()).headers.get('x-sluice-deployment')).toBe('gpt')
+    }
+    const refused = await failure(client.chat.completions.create({ ...long, model: 'phi' }))
+    expect(refused).toMatchObject({ status: 400, code: 'context_length_exceeded' })
+  })
+
   it('full: 429 with the wait that is right', async () => {
     const tight = await fixture.open({
       waitMs: 100,
@@ -154,6 +181,46 @@ describe('errors', () => {
     const ask = () => client.chat.completions.create({ model: 'gpt-4.1', messages: user('hi') })
     await Promise.all([ask(), ask(), ask()])
     expect(brief.log.some((line) => /"waitedMs":[1-9]/.test(line))).toBe(true)
+  })
+
+  it('a machine that is taken away without a word is given up, and another one asked', async () => {
+    const taken = new AbortController()
+    const evictionOf = (name: string) => (name === 'leaving' ? taken.signal : undefined)
+    const spot = await fixture.open({
+      evictionOf,
+      deployments: (twin) => [
+        deploymentOn(twin, 'leaving', { azure_name: 'gpt', kind: 'spot' }),
+        deploymentOn(twin, 'staying', { azure_name: 'gpt-2', kind: 'spot' }),
+      ],
+    })
+    opened.push(spot)
+    await fixture.twin.post('faults', { type: 'hang', deployment: 'gpt' })
+    const client = new OpenAI({ apiKey: doorKey, baseURL: `${spot.url}/v1`, maxRetries: 0 })
+    const pending = client.chat.completions.create({ model: 'gpt-4.1', messages: user('hi') }).withResponse()
+    await expect.poll(async () => (await fixture.twin.calls()).length, { timeout: 10_000 }).toBe(1)
+    taken.abort(new AppError('model_unavailable', 'The machine was taken away.'))
+    expect((await pending).response.headers.get('x-sluice-deployment')).toBe('staying')
+  })
+
+  it('a tenant whose bodies make the provider fail closes no deployment for others', async () => {
+    const names = ['one', 'two'] as const
+    const shared = await fixture.open({
+      deployments: (twin) =>
+        names.map((name, n) => deploymentOn(twin, name, { azure_name: n === 0 ? 'gpt' : 'gpt-2' })),
+    })
+    opened.push(shared)
+    const clientOf = (apiKey: string) => new OpenAI({ apiKey, baseURL: `${shared.url}/v1`, maxRetries: 0 })
+    const [bad, good] = [clientOf(doorKey), clientOf(fabrikamKey)]
+    for (let round = 0; round < 8; round++) {
+      for (const model of names) await good.chat.completions.create({ model, messages: user('hi') })
+      await fixture.twin.post('faults', { type: 'status', status: 500, count: 6 })
+      for (let n = 0; n < 3; n++) {
+        const error = await failure(bad.chat.completions.create({ model: 'gpt-4.1', messages: user('bad') }))
+        expect(error.status).toBe(502)
+      }
+    }
+    const quotas = names.map((name) => ({ name, tokensPerMinute: 1, requestsPerMinute: 1 }))
+    expect((await shared.admission.states(quotas)).map(({ breaker }) => breaker)).toEqual(['closed', 'closed'])
   })
 
   it('a deployment that is down is passed over, and the caller learns nothing of it', async () => {

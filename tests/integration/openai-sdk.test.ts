@@ -130,6 +130,18 @@ describe('the openai SDK', () => {
     expect(text).toContain('gate opens')
   })
 
+  it('speaks in events', async () => {
+    const answer = await openai.audio.speech.create({
+      model: 'tts-1',
+      voice: 'alloy',
+      input: 'Noon.',
+      stream_format: 'sse',
+    })
+    const types = (await answer.text()).match(/"type":"[\w.]+"/g)
+    expect(types?.[0]).toBe('"type":"speech.audio.delta"')
+    expect(types?.at(-1)).toBe('"type":"speech.audio.done"')
+  })
+
   it('sends a recording that is too long to be held, with the model behind it', async () => {
     const form = new FormData()
     form.append('file', new Blob([Buffer.alloc(3 * 1024 * 1024, 7)]), 'long.wav')

@@ -69,7 +69,7 @@ export class ParkingFixture {
 
   /** Keys that still speak of rows; none when nothing waits. */
   async leftovers(): Promise<string[]> {
-    const lasting = /:(?:pass|weights|caps|window|blocked|since|last|epoch|server|turns|paused|purge|use:\d+)$/
+    const lasting = /:(?:pass|weights|caps|heard|window|blocked|since|last|epoch|server|turns|paused|purge|use:\d+)$/
     const keys = await this.redis.client.keys('{sluice:parking}:*')
     return keys.filter((key) => !lasting.test(key))
   }

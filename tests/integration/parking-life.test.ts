@@ -117,6 +117,27 @@ it('a full lane is closed until a tenth of it has gone', async () => {
   expect(view.isFull('standard')).toBe(false)
 })
 
+it('forgets tenants and classes of which nothing was heard for long, but no row', async () => {
+  for (let n = 0; n < 30; n++) {
+    const row = fixture.row({ tenant: `once-${n}`, class: `class-${n}` })
+    await parking.park(row)
+    await parking.later(await nextRow(), 1, n % 2 === 0 ? 'tenant' : 'class')
+    parking.charge('standard', `never-parked-${n}`, 100)
+    fixture.nowMs += 10
+    await parking.taken(await nextRow())
+  }
+  await fixture.park(parking, 1, { tenant: 'waits', class: 'full' })
+  await parking.later(await nextRow(), 3_600_000, 'class')
+  fixture.nowMs += 600_001
+  for (let n = 0; n < 10; n++) await parking.next(all)
+  const { client } = redis
+  expect((await client.hkeys('{sluice:parking}:pass')).filter((name) => name.startsWith('t:'))).toEqual(['t:waits'])
+  expect(await client.hkeys('{sluice:parking}:window')).toEqual(['full'])
+  expect(await client.hkeys('{sluice:parking}:blocked')).toEqual(['standard|full', 'bulk|full'])
+  expect(await client.hlen('{sluice:parking}:weights')).toBe(0)
+  expect((await client.zrange('{sluice:parking}:heard', 0, -1)).toSorted()).toEqual(['c:full', 't:waits'])
+})
+
 describe('the place of a row', () => {
   it('is the rows of its own tenant and lane that are due before it', async () => {
     await fixture.park(parking, 3, { class: 'a' })
@@ -135,7 +156,9 @@ describe('the place of a row', () => {
 
   it('says nothing of a time while its lane is paused', async () => {
     await parking.setPaused('standard', true)
+    expect(await parking.expect('standard', 't')).toEqual({ position: 0, etaMs: undefined })
     expect(await parking.park(fixture.row())).toEqual({ position: 0, etaMs: undefined })
+    expect(await parking.expect('standard', 't')).toEqual({ position: 1, etaMs: undefined })
   })
 
   it('is told with a time that comes true: within 30 % for the median row, and in between for most', async () => {

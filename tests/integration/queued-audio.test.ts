@@ -1,5 +1,8 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { ContainerClient } from '@azure/storage-blob'
 import type { Row } from '@sluice/ledger'
+import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type DoorFixture, platformKey, startDoor } from './ingest-fixture.ts'
 
@@ -8,7 +11,7 @@ const formLimit = 200_000
 let door: DoorFixture
 let container: ContainerClient
 beforeAll(async () => {
-  door = await startDoor({ env: { FORM_LIMIT: String(formLimit) } })
+  door = await startDoor({ env: { FORM_LIMIT: String(formLimit), WATCHERS_PER_TENANT: '1' } })
   container = new ContainerClient(door.connections.AZURE_STORAGE_CONNECTION_STRING ?? '', 'sluice')
 }, 60_000)
 afterAll(() => door.stop(), 60_000)
@@ -60,6 +63,13 @@ describe('a recording that is queued', () => {
       const stored = await container.getBlobClient(ref?.blob ?? '').downloadToBuffer()
       expect(stored).toEqual(recording[1])
     }
+  })
+
+  test('without a name is given none', async () => {
+    const part = 'Content-Disposition: form-data; name="file"; filename=""\r\nContent-Type: audio/wav'
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const row = await queued(await send(`--b\r\n${part}\r\n\r\nRIFF\r\n--b--\r\n`, headers))
+    expect(row.line.file_ref).not.toHaveProperty('filename')
   })
 
   test('and sent again is the same request, with nothing stored twice; another one is a 409', async () => {
@@ -127,6 +137,34 @@ describe('what is refused leaves nothing in storage', () => {
     expect(await recordings()).toEqual(before)
   })
 
+  test('a caller who leaves while the file comes, and who stops waiting thereby', async () => {
+    const before = await recordings()
+    const { hostname, port } = new URL(door.url)
+    const socket = connect(Number(port), hostname)
+    const lines = [
+      'POST /v1/audio/transcriptions HTTP/1.1',
+      'host: ingest',
+      `authorization: Bearer ${platformKey}`,
+      'prefer: respond-async, wait=1',
+      'content-type: multipart/form-data; boundary=b',
+      'content-length: 50000',
+    ]
+    const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
+    socket.write(`${lines.join('\r\n')}\r\n\r\n${part}`)
+    await once(socket, 'connect')
+    let taken = 0
+    const ask = async (): Promise<number> => {
+      const { status } = await send(form(recording), { prefer: 'respond-async, wait=1' })
+      if (status === 202) taken++
+      return status
+    }
+    // One may wait at a time: it is the one above, until its caller leaves.
+    await vi.waitFor(async () => expect(await ask()).toBe(429), { timeout: 15_000 })
+    socket.destroy()
+    await vi.waitFor(async () => expect(await ask()).toBe(202), { timeout: 15_000 })
+    expect(await recordings()).toHaveLength(before.length + taken)
+  })
+
   test('a file that grows too large while it comes, without a length', async () => {
     const before = await recordings()
     const head = '--b\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
@@ -159,4 +197,14 @@ describe('what is refused leaves nothing in storage', () => {
     expect(await errorOf(others)).toMatchObject({ code: 'body_ref_not_found' })
     expect((await errorOf(await door.api('/v1/requests', { json: line }))).param).toBe('file_ref')
   })
+})
+
+test('a transcription is streamed to the openai SDK to its end', async () => {
+  const openai = new OpenAI({ apiKey: platformKey, baseURL: `${door.url}/v1`, maxRetries: 0 })
+  const file = await toFile(Buffer.alloc(4_000, 1), 'a.wav')
+  const stream = await openai.audio.transcriptions.create({ model: 'gpt-4o-transcribe', file, stream: true })
+  const types: string[] = []
+  for await (const { type } of stream) types.push(type)
+  expect(types[0]).toBe('transcript.text.delta')
+  expect(types.at(-1)).toBe('transcript.text.done')
 })

@@ -1,9 +1,9 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { watchEvictions } from '@sluice/execution'
 import { systemClock } from '@sluice/resilience'
 import { createLogger } from '@sluice/telemetry'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { watchEvictions } from '../../services/router-worker/src/eviction-watcher.ts'
 import { at, chat, type ExecutionBench, type Running, startExecutionBench } from './execution-fixture.ts'
 
 let bench: ExecutionBench

@@ -116,9 +116,11 @@ function only([first, ...more]: string[], name: string): string {
 /** The lines of a batch have one url: the first one's. */
 async function urlOfFirstLine(path: string): Promise<string> {
   const input = createReadStream(path, { encoding: 'utf8' })
+  let empty = true
   try {
     for await (const line of createInterface({ input })) {
       if (line.trim() === '') continue
+      empty = false
       const parsed = z.looseObject({ url: z.string() }).safeParse(JSON.parse(line.replace(/^\uFEFF/, '')))
       if (parsed.success) return parsed.data.url
       break
@@ -128,6 +130,7 @@ async function urlOfFirstLine(path: string): Promise<string> {
   } finally {
     input.destroy()
   }
+  if (empty) throw new UsageError(`${path} is empty.`)
   throw new UsageError(`${path}: its first line names no url; say --endpoint /v1/chat/completions.`)
 }
 

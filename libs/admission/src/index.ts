@@ -11,6 +11,6 @@ export {
 } from './admission-types.ts'
 export { type BudgetCheck, createBudgetCheck } from './budget-check.ts'
 export { type BudgetOptions, createBudgets } from './budgets.ts'
-export type { BudgetHold, Budgets, Spend } from './budget-types.ts'
+export type { BudgetHold, Budgets } from './budget-types.ts'
 export { estimateTokens } from './estimate-tokens.ts'
 export { assumeIdle } from './quota-script.ts'

@@ -152,7 +152,7 @@ export function createSharedAdmission(options: {
     new Promise((resolve, reject) => {
       gather()
       const at = turnAt
-      others.push(() => script(operation, { ...call, at }).then(resolve, reject))
+      others.push(() => void script(operation, { ...call, at }).then(resolve, reject))
     })
 
   return {
@@ -177,7 +177,7 @@ export function createSharedAdmission(options: {
           },
           failed(error) {
             signal?.removeEventListener('abort', onAbort)
-            reject(error as Error)
+            reject(error)
           },
         }
         gather()

@@ -59,3 +59,4 @@ export {
   type UpdateEndpoint,
   updateEndpointSchema,
 } from './webhook-endpoint.ts'
+export { type ScheduledEvent, scheduledEventsSchema } from './scheduled-events.ts'

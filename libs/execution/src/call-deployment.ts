@@ -7,6 +7,7 @@ import { type Logger, startSpan } from '@sluice/telemetry'
 import type { createCallMetrics } from './call-metrics.ts'
 import type { RunInput } from './execution-types.ts'
 import type { Journal } from './journal.ts'
+import { createSuspects } from './suspects.ts'
 
 /** What one call of one deployment came to. */
 export type Call =
@@ -34,6 +35,7 @@ export function createDeploymentCaller(options: {
   clock: Clock
 }) {
   const { models, evictionOf, counted, logger, clock } = options
+  const suspects = createSuspects(clock)
 
   return async function callDeployment(
     { deployment, grant, body, slackMs, streamed }: CallOptions,
@@ -65,6 +67,7 @@ export function createDeploymentCaller(options: {
       span.end()
       const { ms, firstByteMs, usage, remainingTokens } = answer
       grant.end({ outcome: 'ok', ms, firstByteMs, usage, remainingTokens })
+      suspects.answered(deployment.name, input.tenant)
       journal.attempted(deployment, answer.status, ms)
       counted.called(deployment, 'ok', ms)
       return { kind: 'answered', answer }
@@ -75,11 +78,13 @@ export function createDeploymentCaller(options: {
       const known = error instanceof AppError && unread === undefined && !signal.aborted ? error : undefined
       // A call that the request's own deadline cut short says nothing about its deployment.
       const cut = known?.code === 'model_timeout' && slackMs < deployment.timeout_ms
-      const outcome = known === undefined || cut ? 'aborted' : known.code
+      const status = known === undefined ? 0 : upstreamStatus(known)
+      const ownFault = suspects.isToBlame(deployment.name, input.tenant, status, journal.attempts)
+      const outcome = known === undefined || cut || ownFault ? 'aborted' : known.code
       grant.end({ outcome, ms, ...(known?.retryAfterMs === undefined ? {} : { retryAfterMs: known.retryAfterMs }) })
       signal.throwIfAborted()
       if (known === undefined) throw unread ?? error
-      journal.attempted(deployment, upstreamStatus(known), ms, known.code)
+      journal.attempted(deployment, status, ms, known.code)
       counted.called(deployment, known.code, ms)
       const fields = { requestId, tenant: input.tenant, deployment: deployment.name, code: known.code, ms }
       logger.warn(fields, 'a deployment did not answer')

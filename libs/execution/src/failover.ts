@@ -138,7 +138,7 @@ export function createFailover(options: {
 const failed = (error: AppError): Reached => ({ kind: 'failed', error })
 
 /** Deployments of the same or a higher tier that hold more, the smallest step first. */
-function largerThan(deployment: Deployment, others: readonly Deployment[]): readonly Deployment[] {
+export function largerThan(deployment: Deployment, others: readonly Deployment[]): readonly Deployment[] {
   const rank = ({ tier }: Deployment): number => (tier === undefined ? 0 : tierNames.indexOf(tier))
   return others
     .filter((one) => one.context_tokens > deployment.context_tokens && rank(one) >= rank(deployment))

@@ -21,6 +21,7 @@ export interface ForwardCascadeOptions {
   admission: Admission
   models: Models
   pins?: ResponsePins | undefined
+  evictionOf?: ((deployment: string) => AbortSignal | undefined) | undefined
   logger: Logger
   metrics: Metrics
   clock: Clock
@@ -46,7 +47,7 @@ export function createForwardCascade(options: ForwardCascadeOptions) {
   const { config, admission, models, pins, logger, clock } = options
   const counted = createCallMetrics(options.metrics)
   const accounts = createAccounts(options)
-  const call = createDeploymentCaller({ models, counted, logger, clock })
+  const call = createDeploymentCaller({ models, evictionOf: options.evictionOf, counted, logger, clock })
   const reach = createFailover({ config, admission, call, clock })
   const cascade = createCascade({ config, reach, accounts, counted, pins, clock })
   const open = new Set<AbortController>()

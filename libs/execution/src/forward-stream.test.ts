@@ -1,3 +1,4 @@
+import type { DeploymentUrl } from '@sluice/contracts'
 import { array, assert, constantFrom, integer, property } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ForwardStream } from './forward-stream.ts'
@@ -7,7 +8,7 @@ const chunk = (delta: object | undefined, more: object = {}) =>
 const usage = { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }
 const done = 'data: [DONE]\n\n'
 
-function read(text: string, options: { strip?: boolean; pieces?: number; url?: '/v1/responses' } = {}) {
+function read(text: string, options: { strip?: boolean; pieces?: number; url?: DeploymentUrl } = {}) {
   const { strip = false, pieces = text.length, url = '/v1/chat/completions' } = options
   const stream = new ForwardStream(url, strip)
   const bytes = Buffer.from(text)
@@ -46,6 +47,22 @@ describe('output begins', () => {
   ])('in responses: %s', (type, state) => {
     const event = `event: ${type}\ndata: ${JSON.stringify({ type, response: { usage: { input_tokens: 1 }, error: { code: 'x' } } })}\n\n`
     expect(read(event, { url: '/v1/responses' }).stream.state).toBe(state)
+  })
+})
+
+describe('sound, whose streams have no [DONE]', () => {
+  it.each([
+    ['/v1/audio/transcriptions', 'transcript.text'],
+    ['/v1/audio/speech', 'speech.audio'],
+  ] as const)('%s', (url, name) => {
+    const delta = `data: ${JSON.stringify({ type: `${name}.delta`, delta: '"speech.audio.done"' })}\n\n`
+    expect(read(delta, { url }).stream.state).toBe('output')
+    const last = { type: `${name}.done`, usage: { input_tokens: 3, output_tokens: 2 } }
+    const { stream } = read(`${delta}${delta}data: ${JSON.stringify(last)}\n\n`, { url, pieces: 9 })
+    expect(stream).toMatchObject({ state: 'finished', usage: { input_tokens: 3, output_tokens: 2 } })
+    const unpriced = `data: ${JSON.stringify({ type: last.type })}\n\n`
+    expect(read(delta + unpriced, { url, pieces: 9 }).stream.state).toBe('finished')
+    expect(read(`${delta}data: {"type":"error","code":"x"}\n\n`, { url }).stream.state).toBe('failed')
   })
 })
 

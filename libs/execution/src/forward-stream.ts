@@ -16,8 +16,10 @@ const usageField = Buffer.from('"usage":{')
 const usageNull = Buffer.from(',"usage":null')
 const doneMark = Buffer.from('[DONE]')
 const errorField = Buffer.from('"error":{')
-const finishedTypes = [Buffer.from('"response.completed"'), Buffer.from('"response.incomplete"')]
-const failedType = Buffer.from('"response.failed"')
+const responsesEnds = ['"response.completed"', '"response.incomplete"', '"response.failed"'].map((type) =>
+  Buffer.from(type),
+)
+const soundEnds = ['"transcript.text.done"', '"speech.audio.done"'].map((type) => Buffer.from(type))
 
 // Events that announce an answer without being any of it.
 const responsesPreamble = new Set([
@@ -46,12 +48,15 @@ export class ForwardStream {
   /** Events handed on so far. */
   events = 0
   readonly #responses: boolean
+  /** Marks of the last event of a stream that ends without `[DONE]`. */
+  readonly #ends: readonly Buffer[]
   readonly #stripUsage: boolean
   #rest: Buffer = nothing
 
   /** @param stripUsage the caller did not ask for usage: what was added for the count is taken out again */
   constructor(url: DeploymentUrl, stripUsage: boolean) {
     this.#responses = url === '/v1/responses'
+    this.#ends = this.#responses ? responsesEnds : url.startsWith('/v1/audio/') ? soundEnds : []
     this.#stripUsage = stripUsage
   }
 
@@ -79,9 +84,8 @@ export class ForwardStream {
   #plain(bytes: Buffer): boolean {
     if (this.state !== 'output') return false
     if (bytes.includes(usageField) || bytes.includes(errorField) || bytes.includes(doneMark)) return false
-    if (this.#responses) {
-      if (bytes.includes(failedType) || finishedTypes.some((type) => bytes.includes(type))) return false
-    } else if (this.#stripUsage) blankOut(bytes)
+    if (this.#ends.some((mark) => bytes.includes(mark))) return false
+    if (this.#stripUsage && !this.#responses) blankOut(bytes)
     this.events++
     return true
   }
@@ -112,17 +116,18 @@ export class ForwardStream {
       this.state = 'failed'
       return true
     }
-    return this.#responses ? this.#readResponses(value) : this.#readChat(value)
+    return this.#responses ? this.#readResponses(value) : this.#readOther(value)
   }
 
-  #readChat(value: Json): boolean {
+  #readOther(value: Json): boolean {
     const choices = Array.isArray(value.choices) ? (value.choices as unknown[]) : undefined
     if (isObject(value.usage)) {
       this.usage = readUsage(value)
       // The event that carries the usage alone has no choices: it is there because it was asked for.
       if (choices?.length === 0 && this.#stripUsage) return false
     }
-    if (this.state === 'preamble' && (choices === undefined || choices.some(isOutput))) this.state = 'output'
+    if (value.type === 'transcript.text.done' || value.type === 'speech.audio.done') this.state = 'finished'
+    else if (this.state === 'preamble' && (choices === undefined || choices.some(isOutput))) this.state = 'output'
     return true
   }
 

@@ -8,6 +8,7 @@ import { cappedBody, type Route, type RouteRequest } from '@sluice/routing'
 import type { Logger, Metrics } from '@sluice/telemetry'
 import { createCallMetrics } from './call-metrics.ts'
 import { type AttemptEnd, ForwardAttempt } from './forward-attempt.ts'
+import { largerThan } from './failover.ts'
 import { createForwardAccounts } from './forward-accounts.ts'
 import { createForwardCache } from './forward-cache.ts'
 import { createForwardCascade } from './forward-cascade.ts'
@@ -18,6 +19,7 @@ import { ForwardWatch } from './forward-watch.ts'
 import { goesOn, type ResponsePins } from './response-pins.ts'
 import type { RegionAffinity } from './region-affinity.ts'
 import type { Steps } from './run-cascade.ts'
+import { createSuspects } from './suspects.ts'
 
 export interface ForwarderOptions {
   config: Pick<PlatformConfig, 'routing' | 'deployments' | 'tenants' | 'prices'>
@@ -34,6 +36,8 @@ export interface ForwarderOptions {
   pins?: ResponsePins | undefined
   /** Calls whose answers are judged before they are given; absent: no cascades. */
   models?: Models | undefined
+  /** See createDeploymentCaller; absent: nobody watches for evictions. */
+  evictionOf?: ((deployment: string) => AbortSignal | undefined) | undefined
   logger: Logger
   metrics: Metrics
   clock: Clock
@@ -72,6 +76,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const quotas = new Map(config.deployments.map((deployment) => [deployment.name, quotaOf(deployment)]))
   const waitingRoom = createWaitingRoom({ admission, clock, limits })
   const watch = new ForwardWatch(clock)
+  const suspects = createSuspects(clock)
   const accounts = createForwardAccounts(options)
   const cached = createForwardCache(options.cache)
   const cascade =
@@ -109,6 +114,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       stallMs: limits.stallMs,
     })
     watch.add(attempt)
+    const eviction = options.evictionOf?.(deployment.name)
+    const giveUp = () => attempt.fail(eviction?.reason as AppError)
+    eviction?.addEventListener('abort', giveUp)
     let end: AttemptEnd
     try {
       const body = payload.bytes(deployment.azure_name ?? deployment.name, capOf(run, deployment))
@@ -119,12 +127,16 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       end = { kind: 'refused', error: error instanceof AppError ? error : connectionFailure(deployment.name, error) }
     }
     watch.delete(attempt)
+    eviction?.removeEventListener('abort', giveUp)
     const ms = clock.monotonic() - started
     const { status, firstByteMs, remainingTokens } = attempt
     const failure = end.kind === 'refused' || end.kind === 'broken' ? end.error : undefined
     const outcome = end.kind === 'answered' ? 'ok' : (failure?.code ?? 'aborted')
     const told = end.kind === 'answered' || end.kind === 'broken' ? end.usage : undefined
-    grant.end({ outcome, ms, firstByteMs, retryAfterMs: failure?.retryAfterMs, remainingTokens, usage: told })
+    const ownFault = failure !== undefined && suspects.isToBlame(deployment.name, input.tenant, status, run.attempts)
+    const retryAfterMs = failure?.retryAfterMs
+    grant.end({ outcome: ownFault ? 'aborted' : outcome, ms, firstByteMs, retryAfterMs, remainingTokens, usage: told })
+    if (end.kind === 'answered') suspects.answered(deployment.name, input.tenant)
     run.attempts.push(attemptOf(deployment, status, ms, failure))
     counted.called(deployment, outcome, ms)
     if (end.kind === 'refused') {
@@ -148,8 +160,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
 
   const attempts = async (run: Run): Promise<ForwardReport> => {
     const { input, sink, route, waiting } = run
-    const groups = [route.candidates, route.fallbacks]
+    let groups = [route.candidates, route.fallbacks]
     let candidates = groups[0] ?? []
+    let afterCooling = route.candidates
     let last: AppError | undefined
     for (;;) {
       if (sink.closed) return report(run, 'aborted')
@@ -162,7 +175,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
           const ms = waiting.coolMs
           waiting.coolMs = Infinity
           await waitingRoom.wait(ms, false, sink, waiting)
-          groups.unshift(route.candidates)
+          groups.unshift(afterCooling)
         }
         candidates = groups[0] ?? []
         if (candidates.length === 0) throw last ?? new AppError('no_capacity', 'No deployment can take the request.')
@@ -189,10 +202,16 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         throw new AppError('internal', `admission granted ${room.deployment}, not asked for`)
       const tried = await call(run, deployment, room)
       if ('report' in tried) return tried.report
-      if (tried.error.disposition !== 'fail_over') throw tried.error
+      const isTooLong = tried.error.code === 'context_length_exceeded'
+      const larger = isTooLong ? largerThan(deployment, [...candidates, ...groups.slice(1).flat()]) : []
+      if (tried.error.disposition !== 'fail_over' && larger.length === 0) throw tried.error
       failovers.inc({ deployment: deployment.name })
       last = tried.error
       candidates = candidates.filter((one) => one !== deployment)
+      if (isTooLong) {
+        groups = [larger]
+        candidates = afterCooling = larger
+      }
     }
   }
 

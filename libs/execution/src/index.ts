@@ -1,6 +1,7 @@
 export { createExecution } from './execution.ts'
 export type { Execution, Outcome, RunInput } from './execution-types.ts'
 export { createEmbedText } from './embed-text.ts'
+export { watchEvictions } from './eviction-watcher.ts'
 export { createRegionAffinity } from './region-affinity.ts'
 export { createResponsePins } from './response-pins.ts'
 export { createForwarder } from './forwarder.ts'

@@ -9,7 +9,7 @@ interface Waiting<T> {
 }
 
 const maxBatch = 100
-/** Few, so that the batches are long. */
+/** One, so that the batches are long: the SDK's price of a request is that of ten rows. */
 const maxInFlight = 1
 
 /**

@@ -13,7 +13,8 @@
 --   rows, tokens                    hash    how many, and their tokens, by lane and `lane|tenant`
 --   classes:<lane>                  hash    rows by class
 --   pass                            hash    virtual time by lane (l:) and tenant (t:), and where service stands (vl, vt)
---   weights, caps                   hash    of tenants
+--   weights, caps                   hash    of tenants that have other ones than all others
+--   heard                           zset    tenants (t:) and classes (c:), by when something was last heard of them
 --   since, last                     hash    by lane, since when rows wait and when the last one came
 --   blocked                         hash    `lane|class` and `t:tenant` -> until when there is no room
 --   window, probes:<class>          hash    how many rows of a class may be tried at once; zset of those that are
@@ -41,7 +42,9 @@ end
 local now = clock()
 
 local entries, leases, delayed, deadlines = key('entries'), key('leases'), key('delayed'), key('deadlines')
-local weights, passes, blocked = key('weights'), key('pass'), key('blocked')
+local weights, passes, blocked, heardOf = key('weights'), key('pass'), key('blocked'), key('heard')
+
+local function hear(kind, name) call('ZADD', heardOf, whole(now), kind .. ':' .. name) end
 
 local function load(row)
   local text = call('HGET', entries, row)
@@ -99,6 +102,8 @@ local function count(entry, sign)
       setPass('l:' .. lane, max(pass('l:' .. lane), pass('vl')))
       call('HSET', key('since'), lane, whole(now))
     end
+    hear('t', entry.tenant)
+    hear('c', entry.class)
     if call('HEXISTS', rows, both) == 0 then setPass('t:' .. entry.tenant, max(tenantPass(entry.tenant), pass('vt'))) end
   end
   bump(rows, lane, sign)
@@ -147,4 +152,5 @@ local function charge(lane, tenant, tokens)
   local weight = laneWeights[lane] or 1
   setPass('l:' .. lane, lanePass(lane, weight) + tokens / weight)
   setPass('t:' .. tenant, tenantPass(tenant) + tokens / weightOf(tenant))
+  hear('t', tenant)
 end

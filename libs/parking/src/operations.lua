@@ -35,7 +35,7 @@ function operations.park()
   elseif not input.ifAbsent then
     call('HSET', key('last'), entry.lane, whole(now))
   end
-  call('HSET', weights, entry.tenant, tostring(input.weight))
+  if input.weight == 1 then call('HDEL', weights, entry.tenant) else call('HSET', weights, entry.tenant, tostring(input.weight)) end
   if input.cap < 1 then call('HSET', key('caps'), entry.tenant, tostring(input.cap)) else call('HDEL', key('caps'), entry.tenant) end
   count(entry, 1)
   local answer = {}
@@ -69,12 +69,43 @@ local function first(zset, till)
   return call('ZRANGEBYSCORE', zset, '-inf', whole(till), 'LIMIT', 0, 1)[1]
 end
 
+-- What is kept of tenants and classes of which nothing has been heard for long is forgotten with their debts: a lane that
+-- serves everybody takes any name for a tenant.
+local forgetMs, forgottenAtOnce = 600000, 20
+
+local function waits(kind, name)
+  for _, lane in ipairs(input.lanes) do
+    local hash, field = key('classes', lane[1]), name
+    if kind == 't' then hash, field = key('rows'), lane[1] .. '|' .. name end
+    if call('HEXISTS', hash, field) == 1 then return true end
+  end
+  return false
+end
+
+local function forget(most)
+  for _, heard in ipairs(call('ZRANGEBYSCORE', heardOf, '-inf', whole(now - forgetMs), 'LIMIT', 0, most)) do
+    local kind, name = string.sub(heard, 1, 1), string.sub(heard, 3)
+    if waits(kind, name) then
+      hear(kind, name)
+    elseif kind == 't' then
+      call('HDEL', passes, heard)
+      call('HDEL', blocked, heard)
+      call('ZREM', heardOf, heard)
+    else
+      call('HDEL', key('window'), name)
+      for _, lane in ipairs(input.lanes) do call('HDEL', blocked, lane[1] .. '|' .. name) end
+      call('ZREM', heardOf, heard)
+    end
+  end
+end
+
 -- One row to be worked on, leased to the caller: one whose deadline has passed, one that was purged, or the next.
 function operations.next()
   for _, charged in ipairs(input.charges or {}) do
     charge(charged[1], charged[2], charged[3])
     used(charged[1], charged[2], charged[3])
   end
+  forget(forgottenAtOnce + #(input.charges or {}))
   comeBack(leases)
   comeBack(delayed)
   local why, row = 'expired', first(deadlines, now)
@@ -149,6 +180,7 @@ end
 function operations.expect()
   local ahead = number(call('HGET', key('rows'), input.lane .. '|' .. input.tenant)) or 0
   local tokens = number(call('HGET', key('tokens', input.lane), input.tenant)) or 0
+  if call('SISMEMBER', key('paused'), input.lane) == 1 then return { position = ahead } end
   return { position = ahead, eta = ahead > 0 and estimate(input.lane, input.tenant, tokens, input.capacity, 0) or { 0, 0 } }
 end
 

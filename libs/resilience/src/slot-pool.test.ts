@@ -37,6 +37,25 @@ test('an aborted waiter leaves the queue and takes no slot', async () => {
   await expect(pool.acquire(controller.signal)).rejects.toThrow('stop')
 })
 
+test('a waiter by callback stands in the same line, and may leave it', async () => {
+  const pool = new SlotPool(1)
+  const held = await pool.acquire()
+  const served: string[] = []
+  const slots: Slot[] = []
+  const wait = (name: string) => pool.wait((slot) => (served.push(name), slots.push(slot)))
+  wait('first')
+  const leave = wait('left')
+  const last = pool.acquire().then((slot) => (served.push('last'), slot))
+  leave()
+  held.release()
+  expect(served).toEqual(['first'])
+  slots[0]?.release()
+  ;(await last).release()
+  leave()
+  expect(served).toEqual(['first', 'last'])
+  expect(pool.inUse).toBe(0)
+})
+
 test('growing serves waiters at once, shrinking waits for slots to come back', async () => {
   const pool = new SlotPool(1)
   const slots = [await pool.acquire()]

@@ -111,7 +111,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   const stop = refuseSlowBodies(app.server, deps, deps.clock)
   app.addHook('onClose', async () => stop())
 
-  const watchers = createWatchers(deps.watchersPerTenant)
+  const watchers = createWatchers(deps.watchersPerTenant, deps.metrics)
   const reading = { ...deps, watchers, closing: deps.drain.closing }
   // A feature is a file that registers its routes, and a line here.
   const routes = createRoutes(app, deps.authenticate)

@@ -31,25 +31,25 @@ const stopping = () => new AppError('shutting_down', 'This instance is stopping.
 export function createDrain(clock: Clock): Drain {
   const closing = new AbortController()
   // A number, not a Set: see ForwardWatch.
-  let counted = 0
+  const counted = { answers: 0 }
   let refusing = false
 
   // `close` also fires for an answer that its handler took over, and for a connection that broke.
   const count = (response: ServerResponse): void => {
-    counted++
-    response.once('close', () => counted--)
+    counted.answers++
+    response.once('close', () => counted.answers--)
   }
 
   const emptied = async (withinMs: number): Promise<boolean> => {
     const until = clock.monotonic() + withinMs
-    while (counted > 0 && clock.monotonic() < until) await sleep(lookEveryMs, { clock })
-    return counted === 0
+    while (counted.answers > 0 && clock.monotonic() < until) await sleep(lookEveryMs, { clock })
+    return counted.answers === 0
   }
 
   return {
     closing: closing.signal,
     get inFlight() {
-      return counted
+      return counted.answers
     },
     watch(app) {
       app.addHook('onRequest', (request, reply, done) => {

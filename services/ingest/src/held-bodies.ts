@@ -17,27 +17,37 @@ export interface HeldBody {
  */
 export class HeldBodies {
   readonly #limit: number
+  readonly #byTenant = new Map<string, number>()
   #bytes = 0
 
-  /** @param limit bytes of all bodies together */
+  /** @param limit bytes of all bodies together; one tenant has half of it, or a single body */
   constructor(limit: number) {
     this.#limit = limit
   }
 
-  open(): HeldBody {
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  open(tenant: string): HeldBody {
     let own = 0
+    const add = (more: number) => {
+      own += more
+      this.#bytes += more
+      const left = (this.#byTenant.get(tenant) ?? 0) + more
+      if (left > 0) this.#byTenant.set(tenant, left)
+      else this.#byTenant.delete(tenant)
+    }
     return {
       reach: (bytes) => {
         const more = bytes - own
         if (more <= 0) return
-        if (this.#bytes + more > this.#limit) throw tooMuch()
-        this.#bytes += more
-        own = bytes
+        const tenants = this.#byTenant.get(tenant) ?? 0
+        const shared = tenants === own || tenants + more <= this.#limit / 2
+        if (!shared || this.#bytes + more > this.#limit) throw tooMuch()
+        add(more)
       },
-      free: () => {
-        this.#bytes -= own
-        own = 0
-      },
+      free: () => add(-own),
     }
   }
 }

@@ -7,6 +7,7 @@ import {
   createForwarder,
   createRegionAffinity,
   createResponsePins,
+  watchEvictions,
 } from '@sluice/execution'
 import { createBatches, createFiles } from '@sluice/batch'
 import { createDeliveries, createEndpoints, createLedger, createOutbox, createSecretBox } from '@sluice/ledger'
@@ -81,6 +82,7 @@ await runService({
     })
     const embed = model === undefined ? undefined : createEmbedText({ execution: () => embedding, model })
     const cache = createAnswerCache({ cosmos, config: platform.cache, embed, clock, logger, metrics })
+    const evictions = watchEvictions({ deployments: platform.deployments, admission, clock, logger })
     const forwarder = createForwarder({
       config: platform,
       routing: { decide },
@@ -91,6 +93,7 @@ await runService({
       affinity: createRegionAffinity({ redis: redis.client, deployments: platform.deployments, clock }),
       pins: createResponsePins({ redis: redis.client, deployments: platform.deployments, clock }),
       models,
+      evictionOf: evictions.evictionOf,
       logger,
       metrics,
       clock,
@@ -169,6 +172,7 @@ await runService({
       sendDeadlineMs: config.SEND_DEADLINE_MS,
     })
     const sessions = realtime.serve(app.server)
+    evictions.start()
     await app.listen({ host: config.HOST, port: config.PORT })
     const address = app.server.address()
     const graceMs = Math.max(0, config.DRAIN_MS - closeMs)
@@ -186,6 +190,7 @@ await runService({
           [
             ['in flight', async () => void (await Promise.all([drain.run(graceMs), sessions.close(graceMs)]))],
             ['http', () => app.close()],
+            ['evictions', async () => evictions.stop()],
             ['forwarding', () => forwarder.close()],
             ['models', () => models.close()],
             ['cache', () => cache.close()],

@@ -62,6 +62,7 @@ export interface OpenAIDoor {
 export function createOpenAIDoor(deps: OpenAIDoorDeps): OpenAIDoor {
   const metrics = createDoorMetrics(deps.metrics)
   const bodies = new HeldBodies(deps.heldLimit)
+  metrics.held(() => bodies.bytes)
   const busy = new WeakSet<Socket>()
   deps.drain.closing.addEventListener('abort', () => deps.forwarder.interrupt(), { once: true })
 
@@ -117,7 +118,7 @@ async function answer(
     requestId,
     ...deps.corsHeaders(request.headers.origin),
   ])
-  const held = bodies.open()
+  let held: HeldBody | undefined
   let tenant: string | undefined
   let report: ForwardReport | undefined
   let error: AppError | undefined
@@ -125,6 +126,7 @@ async function answer(
     deps.drain.enter(response)
     const caller = await deps.authenticate(request, 'submit')
     tenant = caller.tenant
+    held = bodies.open(tenant)
     const call = await readCall(deps, path, request, held)
     const options = sluiceOptions(request.headers, call.sluice, tenant)
     report = await deps.forwarder.forward(
@@ -146,7 +148,7 @@ async function answer(
     error = toAppError(thrown)
     await sink.refuse(error)
   } finally {
-    held.free()
+    held?.free()
   }
   const ms = clock.monotonic() - startedAt
   const outcome = report?.outcome ?? 'refused'

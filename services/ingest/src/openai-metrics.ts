@@ -4,9 +4,11 @@ import type { Metrics } from '@sluice/telemetry'
 export interface DoorMetrics {
   /** @param outcome `answered`, `broken`, `aborted`, or `refused` when no answer began */
   ended(url: DeploymentUrl, outcome: string, status: number, ms: number): void
+  /** @param bytes what is held of bodies, asked when the metrics are read */
+  held(bytes: () => number): void
 }
 
-export function createDoorMetrics(metrics: Pick<Metrics, 'counter' | 'histogram'>): DoorMetrics {
+export function createDoorMetrics(metrics: Pick<Metrics, 'counter' | 'gauge' | 'histogram'>): DoorMetrics {
   const requests = metrics.counter({
     name: 'sluice_gateway_requests_total',
     help: 'Synchronous calls, by endpoint, outcome (answered, broken, aborted, refused) and HTTP status',
@@ -22,6 +24,13 @@ export function createDoorMetrics(metrics: Pick<Metrics, 'counter' | 'histogram'
     ended(url, outcome, status, ms) {
       requests.inc({ url, outcome, status })
       seconds.observe({ url }, ms / 1000)
+    },
+    held(bytes) {
+      metrics.gauge({
+        name: 'sluice_gateway_held_bytes',
+        help: 'Bytes of the bodies of synchronous calls that are held; HELD_BODIES_LIMIT bounds them',
+        collect: (gauge) => gauge.set(bytes()),
+      })
     },
   }
 }

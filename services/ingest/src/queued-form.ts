@@ -33,6 +33,7 @@ export async function receiveQueuedForm(
   let stored: FileRef | undefined
   try {
     const { used: file, pairs } = await receiveFile(request, async ({ filename, contentType, content }) => {
+      // Providers read the format off the name's ending, so a name that is not there is not made up.
       const named = { filename: printable(filename), contentType: printable(contentType) }
       return (stored = await store(blobs, tenant, named, content, limit))
     })
@@ -69,7 +70,8 @@ async function store(
   if (size === 0) throw new AppError('invalid_line', 'file: it is empty', { param: 'file' })
   await writer.close()
   const sha256 = hash.digest('hex')
-  return { blob: `${tenant}/${path}`, sha256, bytes: size, content_type: contentType.slice(0, 256), filename }
+  const named = filename === '' ? {} : { filename }
+  return { blob: `${tenant}/${path}`, sha256, bytes: size, content_type: contentType.slice(0, 256), ...named }
 }
 
 function fieldsOf(pairs: readonly [name: string, value: string][]): Record<string, unknown> {

@@ -11,7 +11,11 @@ export interface BodyPace {
   uploadBytesPerSecond: number
 }
 
+// Below it a sweep is not worth its while.
+const leastSwept = 32
+
 interface Open {
+  request: IncomingMessage
   response: ServerResponse
   upload: boolean
   since: number
@@ -27,22 +31,37 @@ interface Open {
  */
 export function refuseSlowBodies(server: Server, pace: BodyPace, clock: Clock): () => void {
   const { bodyTimeoutMs: bodyMs, uploadBytesPerSecond } = pace
-  const open = new Map<IncomingMessage, Open>()
+  const open: Open[] = []
+  let sweepAt = leastSwept
+  // Requests that were read are let go soon: kept until the next look, everything that belongs to them would grow old, and
+  // collecting it took an eighth of a busy door's time.
+  const sweep = () => {
+    let kept = 0
+    for (const one of open) {
+      if (!one.request.complete && !one.request.destroyed) open[kept++] = one
+    }
+    open.length = kept
+    sweepAt = Math.max(leastSwept, 2 * kept)
+  }
   server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
     if (!hasBody(request)) return
+    if (open.length >= sweepAt) sweep()
     const bytesBefore = request.socket.bytesRead
-    open.set(request, { response, upload: isUpload(request), since: clock.monotonic(), bytesBefore })
+    open.push({ request, response, upload: isUpload(request), since: clock.monotonic(), bytesBefore })
   })
   const timer = setInterval(() => {
     const now = clock.monotonic()
-    for (const [request, state] of open) {
-      if (request.complete || request.destroyed) open.delete(request)
-      else if (now - state.since < bodyMs) continue
-      else if (state.upload && keepsPace(request, state, ((now - state.since) * uploadBytesPerSecond) / 1_000)) {
-        open.set(request, { ...state, since: now, bytesBefore: request.socket.bytesRead })
+    sweep()
+    for (const state of open) {
+      const { request } = state
+      if (now - state.since < bodyMs) continue
+      if (state.upload && keepsPace(request, state, ((now - state.since) * uploadBytesPerSecond) / 1_000)) {
+        state.since = now
+        state.bytesBefore = request.socket.bytesRead
       } else {
-        open.delete(request)
         refuse(request, state, bodyMs)
+        // Once: its connection ends when the answer is out.
+        state.since = Number.POSITIVE_INFINITY
       }
     }
   }, lookEveryMs)

@@ -28,7 +28,7 @@ export function createUnknownRoute(registered: () => readonly Registered[]) {
       return new AppError('not_found', `Unknown route: ${method} ${path.slice(0, 200)}`)
     }
     void reply.header('allow', allowed.join(', '))
-    return new AppError('method_not_allowed', `${method} is not taken here; ${allowed.join(', ')} is.`)
+    return new AppError('method_not_allowed', `${method} is not taken here, only ${allowed.join(', ')}.`)
   }
 }
 

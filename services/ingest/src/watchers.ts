@@ -1,4 +1,5 @@
 import { AppError } from '@sluice/errors'
+import type { Metrics } from '@sluice/telemetry'
 
 /** How many answers of one tenant may be open while they wait for a request: event streams and long polls. */
 export interface Watchers {
@@ -13,8 +14,13 @@ export interface Watchers {
 const retryAfterMs = 1_000
 
 /** @param limit of one tenant, in this process */
-export function createWatchers(limit: number): Watchers {
+export function createWatchers(limit: number, metrics: Pick<Metrics, 'gauge'>): Watchers {
   const open = new Map<string, number>()
+  metrics.gauge({
+    name: 'sluice_watchers',
+    help: 'Event streams and long polls that are open; WATCHERS_PER_TENANT bounds those of one tenant',
+    collect: (gauge) => gauge.set([...open.values()].reduce((sum, count) => sum + count, 0)),
+  })
   return {
     enter(tenant) {
       const count = open.get(tenant) ?? 0

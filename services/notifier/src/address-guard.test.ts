@@ -43,6 +43,9 @@ test.each([
   'https://[::ffff:7f00:1]/',
   'https://169.254.169.254/metadata',
   'https://0/',
+  'https://localhost/',
+  'https://LOCALHOST./',
+  'https://any.localhost/',
 ])('%s is refused however it is written', (url) => {
   expect(() => checkAddressLiteral(new URL(url))).toThrow(/not a public address/)
 })
@@ -50,6 +53,7 @@ test.each([
 test('a public literal and a name pass the literal check', () => {
   expect(() => checkAddressLiteral(new URL('https://1.1.1.1/'))).not.toThrow()
   expect(() => checkAddressLiteral(new URL('https://example.com/'))).not.toThrow()
+  expect(() => checkAddressLiteral(new URL('https://notlocalhost.com/'))).not.toThrow()
 })
 
 test('of listed hosts, what DNS does not know is known by the machine, and localhost is not asked for', async () => {

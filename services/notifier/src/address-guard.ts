@@ -54,13 +54,16 @@ export function isPublicAddress(address: string): boolean {
 
 const refused = (host: string) => new AppError('delivery_refused', `${host} is not a public address`, { param: 'url' })
 
+/** As good as a literal, whatever a name server says (RFC 6761, 6.3). */
+const isLocalhost = (host: string): boolean => /(^|\.)localhost\.?$/i.test(host)
+
 /**
  * @throws AppError `delivery_refused` for an address literal that is not public. A connection to a literal asks no
  * resolver, so {@link guardedLookup} never sees it. URL has already turned decimal, octal and hex forms into dots.
  */
 export function checkAddressLiteral(url: URL): void {
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  if (isIP(host) !== 0 && !isPublicAddress(host)) throw refused(host)
+  if (isLocalhost(host) || (isIP(host) !== 0 && !isPublicAddress(host))) throw refused(host)
 }
 
 /**
@@ -80,7 +83,7 @@ export const guardedLookup = (resolver: HostResolver): LookupFunction =>
  */
 export const listedLookup = (resolver: HostResolver): LookupFunction =>
   lookupBy(async (hostname) => {
-    if (!/(^|\.)localhost$/i.test(hostname)) {
+    if (!isLocalhost(hostname)) {
       const addresses = await resolver.addressesOf(hostname).catch(() => [])
       if (addresses.length > 0) return addresses
     }

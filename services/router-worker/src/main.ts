@@ -6,6 +6,7 @@ import {
   createRegionAffinity,
   createResponsePins,
   type Execution,
+  watchEvictions,
 } from '@sluice/execution'
 import { createLedger, createOutbox, createSweeper } from '@sluice/ledger'
 import { connectServiceBus, createSender } from '@sluice/messaging'
@@ -19,7 +20,6 @@ import { createClassify } from './classify.ts'
 import { watchClockSkew } from './clock-skew.ts'
 import { configSchema } from './config.ts'
 import { watchDeadLetters } from './dead-letters.ts'
-import { watchEvictions } from './eviction-watcher.ts'
 import { openLanes } from './open-lanes.ts'
 import { createProgressReport } from './report-progress.ts'
 import { createIsHeldBack, createReviveRow } from './revive-row.ts'

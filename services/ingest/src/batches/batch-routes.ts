@@ -44,47 +44,52 @@ export function batchRoutes(routes: Routes, deps: BatchRoutesDeps): void {
 function routesOf(routes: Routes, { prefix, sticky, documented }: Door, deps: BatchRoutesDeps): void {
   const { batches } = deps
   const undocumented = !documented
-  routes.guarded(
-    {
-      method: 'POST',
-      path: `${prefix}/batches`,
-      tag,
-      summary: sticky ? "Starts a batch in its file's region" : 'Starts a batch, spread over regions',
-      scope: 'submit',
-      headers: idempotency,
-      body: { 'application/json': batchBody },
-      answers: { ...one, 409: { description: 'the Idempotency-Key stands for another batch' } },
-      undocumented,
-    },
-    async (caller, request, reply) => {
-      const { tenant } = caller
-      await countSubmission(deps.submitLimits, caller, reply)
-      await deps.checkBudget(tenant)
-      const { input_file_id, endpoint, completion_window, metadata, sluice = {} } = readBody(batchBody, request)
-      const key = headerOf(request, 'idempotency-key')
-      const parent = headerOf(request, 'traceparent')
-      const span = startSpan('batch.submit', { ...(parent === undefined ? {} : { parent }), attributes: { tenant } })
-      try {
-        const batch = await batches.submit(tenant, {
-          input_file_id,
-          endpoint,
-          completion_window,
-          metadata,
-          deadline: sluice.deadline,
-          deliver: sluice.deliver,
-          perLineEvents: sluice.per_line_events,
-          ...(sticky ? { mode: 'sticky' as const } : {}),
-          traceparent: span.traceparent,
-          key,
-        })
-        span.end()
-        return batch
-      } catch (error) {
-        span.end(error)
-        throw error
-      }
-    },
-  )
+  const paths = [`${prefix}/batches`]
+  // Where `AzureOpenAI` that was made for a deployment sends it; the lines name their models themselves.
+  if (!prefix.endsWith('/v1')) paths.push(`${prefix}/deployments/:deployment/batches`)
+  for (const path of paths) {
+    routes.guarded(
+      {
+        method: 'POST',
+        path,
+        tag,
+        summary: sticky ? "Starts a batch in its file's region" : 'Starts a batch, spread over regions',
+        scope: 'submit',
+        headers: idempotency,
+        body: { 'application/json': batchBody },
+        answers: { ...one, 409: { description: 'the Idempotency-Key stands for another batch' } },
+        undocumented: undocumented || path !== paths[0],
+      },
+      async (caller, request, reply) => {
+        const { tenant } = caller
+        await countSubmission(deps.submitLimits, caller, reply)
+        await deps.checkBudget(tenant)
+        const { input_file_id, endpoint, completion_window, metadata, sluice = {} } = readBody(batchBody, request)
+        const key = headerOf(request, 'idempotency-key')
+        const parent = headerOf(request, 'traceparent')
+        const span = startSpan('batch.submit', { ...(parent === undefined ? {} : { parent }), attributes: { tenant } })
+        try {
+          const batch = await batches.submit(tenant, {
+            input_file_id,
+            endpoint,
+            completion_window,
+            metadata,
+            deadline: sluice.deadline,
+            deliver: sluice.deliver,
+            perLineEvents: sluice.per_line_events,
+            ...(sticky ? { mode: 'sticky' as const } : {}),
+            traceparent: span.traceparent,
+            key,
+          })
+          span.end()
+          return batch
+        } catch (error) {
+          span.end(error)
+          throw error
+        }
+      },
+    )
+  }
   routes.guarded(
     {
       method: 'GET',

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 
 /** The file of a multipart body while it arrives. */
 export interface IncomingFile {
-  /** `file.jsonl` unless it has a name. */
+  /** Empty where it was sent without one. */
   filename: string
   contentType: string
   content: Readable
@@ -28,6 +28,7 @@ export async function receiveFile<T>(
   const pairs: [name: string, value: string][] = []
   const parser = parserOf(request)
   let using: Promise<T> | undefined
+  let file: Readable | undefined
   try {
     await new Promise<void>((resolve, reject) => {
       const invalid = (message: string) => reject(new AppError('invalid_line', message, { param: 'file' }))
@@ -42,7 +43,8 @@ export async function receiveFile<T>(
           return invalid(`the file must be in the field "file", not ${JSON.stringify(name.slice(0, 64))}`)
         }
         content.on('error', () => {})
-        using = use({ filename: filename === '' ? 'file.jsonl' : filename.slice(0, 255), contentType, content, fields })
+        file = content
+        using = use({ filename: filename.slice(0, 255), contentType, content, fields })
         using.catch(reject)
         return undefined
       })
@@ -51,12 +53,17 @@ export async function receiveFile<T>(
       parser.on('fieldsLimit', () => invalid('too many fields'))
       parser.on('error', () => invalid('the multipart body is malformed'))
       parser.on('finish', resolve)
-      request.raw.once('aborted', () => invalid('the body ended early'))
+      const early = () => request.raw.complete || invalid('the body ended early')
+      request.raw.once('close', early)
+      // It may have closed while the caller was being looked up.
+      if (request.raw.destroyed) early()
       request.raw.pipe(parser)
     })
   } catch (error) {
     request.raw.unpipe(parser)
     parser.destroy()
+    // The parser leaves the file open, and whoever reads it would wait for ever.
+    file?.destroy(error as Error)
     await using?.catch(() => {})
     throw error
   }

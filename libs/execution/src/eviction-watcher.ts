@@ -1,11 +1,10 @@
 import type { Admission } from '@sluice/admission'
-import type { Deployment } from '@sluice/contracts'
+import { type Deployment, type ScheduledEvent, scheduledEventsSchema } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { type Clock, type Timer, withDeadline } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
-import { z } from 'zod'
 
-export interface EvictionWatcherOptions {
+interface EvictionWatcherOptions {
   deployments: readonly Deployment[]
   admission: Pick<Admission, 'drain'>
   clock: Clock
@@ -13,19 +12,6 @@ export interface EvictionWatcherOptions {
   /** How often each address is asked. A spot machine has 30 seconds from the notice on. */
   intervalMs?: number
 }
-
-// https://learn.microsoft.com/azure/virtual-machines/linux/scheduled-events
-const documentSchema = z.object({
-  Events: z.array(
-    z.object({
-      EventId: z.string(),
-      EventType: z.string(),
-      NotBefore: z.string().optional(),
-      Resources: z.array(z.string()),
-    }),
-  ),
-})
-type ScheduledEvent = z.infer<typeof documentSchema>['Events'][number]
 
 const version = '2020-07-01'
 const askMs = 1_500
@@ -61,7 +47,7 @@ export function watchEvictions(options: EvictionWatcherOptions) {
       async (signal) => {
         const answer = await fetch(url, { headers: { Metadata: 'true' }, redirect: 'error', signal })
         if (!answer.ok) throw new Error(`it answered ${answer.status}`)
-        return documentSchema.parse(await answer.json()).Events
+        return scheduledEventsSchema.parse(await answer.json()).Events
       },
       () => new Error('it did not answer in time'),
       clock,
