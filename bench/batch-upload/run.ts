@@ -7,7 +7,7 @@ const withinMs = 20 * 60_000
 
 /** One file through the door of a real ingest, and what that process has in memory at most while it is stored. */
 export async function run({ short, durable, lines = short ? 64_000 : 1_000_000 }: BenchOptions): Promise<object> {
-  const stack = await startBatchStack(durable)
+  const stack = await startBatchStack(durable, 200_000)
   const ingest = watchProcess(() => stack.processes.get('ingest')?.pid)
   try {
     const before = ingest.peakRssMb()

@@ -6,11 +6,11 @@ export type ServiceName = (typeof serviceNames)[number]
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-// Files pass through ingest and the batch worker as short-lived lines. With a large young generation many of them outlive
-// a scavenge and are garbage only afterwards, which costs a hundred megabytes: measured with `npm run bench -- batch-upload`
-// and `-- batch`.
+// The batch worker's files pass through it as short-lived lines. With a large young generation many of them outlive a
+// scavenge and are garbage only afterwards, which costs a hundred megabytes (`npm run bench -- batch`). Ingest's calls live
+// for as long as a model takes: with a small one they would all grow old before they end (`npm run bench -- gateway`).
 const nodeOptions: Record<ServiceName, string[]> = {
-  ingest: ['--max-semi-space-size=16'],
+  ingest: ['--max-semi-space-size=64'],
   'router-worker': [],
   'batch-worker': ['--max-semi-space-size=4'],
   notifier: [],

@@ -85,6 +85,15 @@ test.each<[string, (string | Uint8Array)[], object]>([
     { param: 'body' },
   ],
   [
+    'a response to go on from',
+    [
+      good('a'),
+      `${JSON.stringify({ ...batchLine('r'), url: '/v1/responses', body: { input: 'x', previous_response_id: 'resp_1' } })}\n`,
+      good('b'),
+    ],
+    { code: 'invalid_line', param: 'body.previous_response_id' },
+  ],
+  [
     'another tenant',
     [good('a'), `${JSON.stringify({ ...batchLine('t'), sluice: { tenant: 'fabrikam' } })}\n`, good('b')],
     { param: 'sluice.tenant' },

@@ -50,6 +50,28 @@ test('lines that cannot run are answered in their place, and the others run', as
   ])
 })
 
+test('bodies that lie in Blob Storage run; those that are none are answered with their line', async () => {
+  const { method, url, body } = batchLine('x')
+  const refs = async (id: string, text: string) => {
+    const body_ref = await fixture.blobs.put('contoso', `in/${id}`, Buffer.from(text), 'application/json')
+    return { custom_id: id, method, url, body_ref }
+  }
+  const file = await fixture.upload([
+    await refs('good', JSON.stringify(body)),
+    await refs('no json', '{"model"'),
+    await refs('null', 'null'),
+    await refs('no messages', '{"model":"auto"}'),
+  ])
+  const { id } = await fixture.submit(file.id)
+  const batch = await fixture.drive(fixture.worker(), id)
+  expect(batch.request_counts).toEqual({ total: 4, completed: 1, failed: 3 })
+  expect(await fixture.lines(batch.error_file_id)).toMatchObject([
+    { custom_id: 'no json', error: { code: 'invalid_json', line: 2, param: 'body_ref' } },
+    { custom_id: 'null', error: { code: 'invalid_line', line: 3, param: 'body' } },
+    { custom_id: 'no messages', error: { code: 'invalid_line', line: 4, param: 'body.messages' } },
+  ])
+})
+
 test('auto is resolved line by line: easy lines and hard ones run on different models', async () => {
   const auto = (id: string, content: string) =>
     batchLine(id, content, { body: { model: 'auto', messages: [{ role: 'user', content }] } })

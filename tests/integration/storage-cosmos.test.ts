@@ -116,6 +116,14 @@ describe('rows in Cosmos', () => {
     expect((await rows.read('100', ['bulk', '100']))?.published).toBe(false)
   })
 
+  it('creates many rows of many partitions at once and says which were there', async () => {
+    const rows = cosmos.rows<Counted>('requests')
+    await rows.create(row('2', 'many'))
+    const all = ['1', '2', '3'].map((id) => ({ row: row(id, 'many'), key: ['many', id] }))
+    expect(await rows.createAll(all)).toEqual(['created', 'exists', 'created'])
+    expect((await rows.read('3', ['many', '3']))?.id).toBe('3')
+  })
+
   it('finds rows of all partitions in order, with a limit and a position to go on from', async () => {
     const rows = cosmos.rows<Counted>('requests')
     await Promise.all(Array.from({ length: 9 }, (_, index) => rows.create(row(String(500 + index), `order-${index}`))))

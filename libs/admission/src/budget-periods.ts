@@ -7,9 +7,20 @@ export interface Period {
 }
 
 export function periodAt(epochMs: number): Period {
+  const days = Math.floor(epochMs / dayMs)
+  if (days !== last.days) last = { days, period: periodOf(epochMs) }
+  return last.period
+}
+
+const dayMs = 24 * 3600_000
+
+function periodOf(epochMs: number): Readonly<Period> {
   const day = new Date(epochMs).toISOString().slice(0, 10)
   return { day, month: day.slice(0, 7) }
 }
+
+// Nearly every call asks for the day of the one before it.
+let last = { days: 0, period: periodOf(0) }
 
 /** How long the running day or month still lasts, in ms. */
 export function resetsInMs(period: 'day' | 'month', epochMs: number): number {

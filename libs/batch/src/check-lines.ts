@@ -5,6 +5,7 @@ import {
   type LineUrl,
   nestsTooDeeply,
   type PlatformConfig,
+  type RequestBody,
   type RequestLine,
   salvageLine,
   tooDeepMessage,
@@ -59,6 +60,7 @@ export class LineChecker {
     if (!isBatchUrl(line.url)) {
       throw new AppError('unsupported_url', `url: ${line.url} cannot be part of a batch`, { param: 'url' })
     }
+    if (line.body !== undefined) checkBatchBody(line.body)
     const { tenant = this.#tenant, deliver } = line.sluice ?? {}
     if (tenant !== this.#tenant) {
       throw new AppError('tenant_not_allowed', 'sluice.tenant: not the tenant of the file', { param: 'sluice.tenant' })
@@ -75,6 +77,17 @@ export class LineChecker {
     this.endpoint = line.url
     return line
   }
+}
+
+/**
+ * A response is known to the resource that made it alone, and whose it is stands nowhere but in Sluice: a line that goes on
+ * from one cannot be handed to whichever region has room.
+ * @throws AppError `invalid_line`
+ */
+export function checkBatchBody({ previous_response_id: previous }: RequestBody): void {
+  if (typeof previous !== 'string') return
+  const message = 'body.previous_response_id: cannot be part of a batch'
+  throw new AppError('invalid_line', message, { param: 'body.previous_response_id' })
 }
 
 function parse(bytes: Buffer, ended: boolean): unknown {

@@ -1,16 +1,19 @@
 import {
   type BodyRef,
+  checkLine,
   type Deployment,
+  nestsTooDeeply,
   type PlatformConfig,
   type RequestBody,
   type RequestLine,
   type SluiceOptions,
+  tooDeepMessage,
 } from '@sluice/contracts'
 import { AppError, toAppError } from '@sluice/errors'
 import type { Blobs, BlobWriter } from '@sluice/storage'
 import { batchRoute } from './batch-route.ts'
 import type { BatchProblem, BatchRow } from './batch-row.ts'
-import type { CheckedLine } from './check-lines.ts'
+import { checkBatchBody, type CheckedLine } from './check-lines.ts'
 import { partLine } from './part-lines.ts'
 
 /** A regional part as it was planned; its row follows when the plan is known to the batch's row. */
@@ -87,6 +90,7 @@ export async function planBatch(
   const place = async (index: number, line: RequestLine): Promise<void> => {
     const options = { priority: 'bulk' as const, ...batch.defaults, ...line.sluice }
     const body = line.body ?? (await loadBody(blobs, tenant, line, signal))
+    checkBatchBody(body)
     const found = batchRoute(platform, { url: line.url, body, options })
     const deployments = sticky === undefined ? found.deployments : sticky(found.acceptable)
     const able = deployments.filter(({ batch: limits }) => found.tokens <= (limits?.enqueued_tokens ?? 0))
@@ -212,6 +216,19 @@ function stickyRoute(platform: PlatformConfig, region: string) {
 
 async function loadBody(blobs: Blobs, tenant: string, line: RequestLine, signal: AbortSignal): Promise<RequestBody> {
   if (line.body_ref === undefined) throw new AppError('invalid_line', 'body: required, or a body_ref')
-  const bytes = await blobs.get(tenant, line.body_ref, { signal })
-  return JSON.parse(bytes.toString('utf8')) as RequestBody
+  const { body_ref: ref, ...rest } = line
+  const bytes = await blobs.get(tenant, ref, { signal })
+  const { body } = checkLine({ ...rest, body: parseBody(bytes) })
+  return body as RequestBody
+}
+
+// Its writer is a caller: an error that is not told apart as theirs would have the batch planned again for ever.
+function parseBody(bytes: Buffer): unknown {
+  const text = bytes.toString('utf8')
+  try {
+    if (!nestsTooDeeply(text)) return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new AppError('invalid_json', 'body_ref: the blob is not JSON', { param: 'body_ref', cause })
+  }
+  throw new AppError('invalid_json', tooDeepMessage, { param: 'body_ref' })
 }

@@ -14,8 +14,7 @@ export interface Watched {
  *
  * A plain list, because V8's Set and Map are not for what comes and goes: a table that was replaced points to its
  * successor and still holds what it held, so one that has grown old keeps every later one, and all calls that were ever
- * in them, until the next full collection. Measured: all of a call's memory outlived it by seconds, and a third of the
- * time of collecting garbage went into copying it.
+ * in them, until the next full collection.
  */
 export class ForwardWatch {
   readonly #clock: Clock

@@ -10,6 +10,7 @@ import { AppError } from '@sluice/errors'
 import { withDeadline } from '@sluice/resilience'
 import type { Condition } from './condition.ts'
 import { type CosmosAnswer, translateCosmos } from './cosmos-error.ts'
+import { groupWithoutHashing } from './one-range-bulk.ts'
 
 /** Values of the container's partition key, in its order. */
 export type RowKey = string[]
@@ -41,6 +42,7 @@ export class RowStore<T extends { id: string }> {
 
   constructor(container: Container, deadlineMs: number) {
     this.#container = container
+    groupWithoutHashing(container.items)
     this.#deadlineMs = deadlineMs
   }
 

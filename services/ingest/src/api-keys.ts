@@ -14,8 +14,11 @@ const cacheSize = 10_000
 const channel = 'sluice:keys'
 
 export interface ApiKeys {
-  /** @throws AppError `unauthorized`, or `storage_unavailable` when the keys cannot be read. */
-  caller(key: string): Promise<Caller>
+  /**
+   * @param connection what the key came over: a connection repeats its key, whose hash need not be computed again
+   * @throws AppError `unauthorized`, or `storage_unavailable` when the keys cannot be read.
+   */
+  caller(key: string, connection?: object): Promise<Caller>
   /** Forgets a row here and in every other ingest, because it changed. Never rejects. */
   changed(id: string): Promise<void>
 }
@@ -33,7 +36,7 @@ export interface ApiKeysOptions {
  */
 export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
   // Apart, so that somebody who guesses keys does not push out the ones that are used.
-  const known = new Map<string, { row: ApiKeyRow; until: number }>()
+  const known = new Map<string, { key: StoredKey; until: number }>()
   const unknown = new Map<string, number>()
   /** Counts changes: a read that was under way when one came is not remembered. */
   let changes = 0
@@ -58,39 +61,44 @@ export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
     map.set(id, value)
   }
 
-  async function rowOf(id: string): Promise<ApiKeyRow | undefined> {
-    const now = clock.monotonic()
-    const cached = known.get(id)
-    if (cached !== undefined && cached.until > now) return cached.row
+  async function read(id: string, now: number): Promise<StoredKey | undefined> {
     if ((unknown.get(id) ?? 0) > now) return undefined
     const before = changes
     const stored = await rows.read(id, [id])
-    const row = stored === undefined ? undefined : apiKeyRowSchema.parse(stored)
-    if (changes !== before) return row
-    if (row === undefined) remember(unknown, id, now + unknownMs)
-    else remember(known, id, { row, until: now + cacheMs })
-    return row
+    const key = stored === undefined ? undefined : storedKey(apiKeyRowSchema.parse(stored))
+    if (changes !== before) return key
+    if (key === undefined) remember(unknown, id, now + unknownMs)
+    else remember(known, id, { key, until: now + cacheMs })
+    return key
+  }
+
+  const cached = (id: string, now: number): StoredKey | undefined => {
+    const one = known.get(id)
+    return one !== undefined && one.until > now ? one.key : undefined
+  }
+
+  // A connection's own key, compared with what the same connection says next: that tells nobody anything about others'.
+  const said = new WeakMap<object, { text: string; identity: ReturnType<typeof identifyKey> }>()
+
+  const identify = (text: string, connection: object | undefined): ReturnType<typeof identifyKey> => {
+    if (connection === undefined) return identifyKey(text)
+    const before = said.get(connection)
+    if (before?.text === text) return before.identity
+    const identity = identifyKey(text)
+    said.set(connection, { text, identity })
+    return identity
   }
 
   return {
-    async caller(key) {
-      const { id, hash } = identifyKey(key)
-      const row = await rowOf(id)
-      const stored = Buffer.from(row?.hash ?? '', 'hex')
+    async caller(text, connection) {
+      const { id, hash } = identify(text, connection)
+      const now = clock.monotonic()
+      const key = cached(id, now) ?? (await read(id, now))
+      const stored = key?.hash ?? nothing
       const same = stored.length === hash.length && timingSafeEqual(stored, hash)
-      if (row === undefined || !same || row.disabled === true) {
-        throw new AppError('unauthorized', 'Incorrect API key provided.')
-      }
-      if (row.expires_at !== undefined && Date.parse(row.expires_at) <= clock.now()) {
-        throw new AppError('unauthorized', 'This API key has expired.')
-      }
-      return {
-        tenant: row.tenant,
-        scopes: row.scopes,
-        platform: row.platform ?? false,
-        principal: `key-${row.lineage ?? row.id}`,
-        limits: row.limits ?? {},
-      }
+      if (key === undefined || !same || key.disabled) throw new AppError('unauthorized', 'Incorrect API key provided.')
+      if (key.expiresAt <= clock.now()) throw new AppError('unauthorized', 'This API key has expired.')
+      return key.caller
     },
     async changed(id) {
       forget(id)
@@ -98,3 +106,26 @@ export function createApiKeys({ rows, redis, clock }: ApiKeysOptions): ApiKeys {
     },
   }
 }
+
+/** A key's row as it is asked for. */
+interface StoredKey {
+  hash: Buffer
+  disabled: boolean
+  expiresAt: number
+  caller: Caller
+}
+
+const nothing = Buffer.alloc(0)
+
+const storedKey = (row: ApiKeyRow): StoredKey => ({
+  hash: Buffer.from(row.hash, 'hex'),
+  disabled: row.disabled === true,
+  expiresAt: row.expires_at === undefined ? Infinity : Date.parse(row.expires_at),
+  caller: {
+    tenant: row.tenant,
+    scopes: row.scopes,
+    platform: row.platform ?? false,
+    principal: `key-${row.lineage ?? row.id}`,
+    limits: row.limits ?? {},
+  },
+})

@@ -20,12 +20,15 @@ export interface Caller {
 export type Permission = KeyScope | 'platform'
 
 /** @throws AppError `unauthorized` or `forbidden` */
-export type Authenticate = (request: Pick<FastifyRequest, 'headers'>, permission: Permission) => Promise<Caller>
+export type Authenticate = (
+  request: Pick<FastifyRequest, 'headers'> & { socket?: object },
+  permission: Permission,
+) => Promise<Caller>
 
 /** Callers by `Authorization: Bearer`, `api-key` or `Ocp-Apim-Subscription-Key`; a bearer may be a token of Entra ID. */
 export const createAuthenticate =
   ({ keys, entra }: { keys: ApiKeys; entra?: EntraTokens | undefined }): Authenticate =>
-  async ({ headers }, permission) => {
+  async ({ headers, socket }, permission) => {
     const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
     const plain = headers['api-key'] ?? headers['ocp-apim-subscription-key']
     const credential = bearer ?? (typeof plain === 'string' && plain !== '' ? plain : undefined)
@@ -33,7 +36,7 @@ export const createAuthenticate =
       throw new AppError('unauthorized', 'Provide an API key: Authorization: Bearer KEY, or the header api-key.')
     }
     const isToken = entra !== undefined && credential === bearer && looksLikeToken(bearer)
-    const caller = await (isToken ? entra : keys).caller(credential)
+    const caller = await (isToken ? entra.caller(credential) : keys.caller(credential, socket))
     if (!allowed(caller, permission)) throw new AppError('forbidden', `This key may not ${verbs[permission]}.`)
     return caller
   }

@@ -7,15 +7,22 @@ interface Left {
 }
 
 /** OpenAI's headers about limits, names and values in turn. https://platform.openai.com/docs/guides/rate-limits */
-export function limitHeaders(limits: { requests?: Left; tokens?: Left }): string[] {
-  return Object.entries(limits).flatMap(([name, { limit, left, resetMs }]: [string, Left]) => [
+export function limitHeaders({ requests, tokens }: { requests?: Left; tokens?: Left }): string[] {
+  const headers: string[] = []
+  if (requests !== undefined) add(headers, 'requests', requests)
+  if (tokens !== undefined) add(headers, 'tokens', tokens)
+  return headers
+}
+
+function add(headers: string[], name: 'requests' | 'tokens', { limit, left, resetMs }: Left): void {
+  headers.push(
     `x-ratelimit-limit-${name}`,
     String(limit),
     `x-ratelimit-remaining-${name}`,
     String(left),
     `x-ratelimit-reset-${name}`,
     duration(resetMs),
-  ])
+  )
 }
 
 /** As OpenAI writes one, which is how Go does: `6ms`, `1s`, `1m0.98s`, `6m0s`. Rounded up to a millisecond. */

@@ -33,8 +33,7 @@ export function refuseSlowBodies(server: Server, pace: BodyPace, clock: Clock): 
   const { bodyTimeoutMs: bodyMs, uploadBytesPerSecond } = pace
   const open: Open[] = []
   let sweepAt = leastSwept
-  // Requests that were read are let go soon: kept until the next look, everything that belongs to them would grow old, and
-  // collecting it took an eighth of a busy door's time.
+  // Requests that were read are let go soon: kept until the next look, everything that belongs to them would grow old.
   const sweep = () => {
     let kept = 0
     for (const one of open) {

@@ -80,9 +80,9 @@ async function runOrWait(
   if (parking.view.lane(name).paused) return park({})
   const priority = row.line.sluice?.priority ?? lane.priority
   if (priority === 'bulk') {
-    const { model, stream } = await claim.body()
+    const body = await claim.body()
     const bulk = { ...row.line, sluice: { ...row.line.sluice, priority } }
-    if (shouldPack(bulk, { model, stream }, config, deps.clock.now())) {
+    if (shouldPack(bulk, body, config, deps.clock.now())) {
       await deps.ledger.pack(claim)
       return 'set aside'
     }

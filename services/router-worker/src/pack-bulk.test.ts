@@ -21,7 +21,8 @@ const config = (over: object = {}) =>
     ...over,
   })
 
-const pack = (sluice: SluiceOptions, body: { model: string; stream?: boolean } = { model: 'auto' }, on = config()) =>
+type Body = Parameters<typeof shouldPack>[1]
+const pack = (sluice: SluiceOptions, body: Body = { model: 'auto' }, on = config()) =>
   shouldPack({ url: '/v1/chat/completions', sluice }, body, on, nowMs)
 
 test('bulk work with time to spare waits for a batch', () => {
@@ -46,5 +47,6 @@ test('so does one whose model takes no batches, that streams, or that the config
   const bulk: SluiceOptions = { priority: 'bulk', deadline: hours(6) }
   expect(pack(bulk, { model: 'gpt-4.1' })).toBe(false)
   expect(pack(bulk, { model: 'auto', stream: true })).toBe(false)
+  expect(pack(bulk, { model: 'auto', previous_response_id: 'resp_1' })).toBe(false)
   expect(pack(bulk, { model: 'auto' }, config({ batch: { packer: { enabled: false } } }))).toBe(false)
 })

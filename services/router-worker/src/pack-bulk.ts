@@ -6,12 +6,17 @@ type Packable = Pick<RequestLine, 'sluice'> & Partial<Pick<RequestLine, 'url'>>
 /**
  * Whether a request may be kept for the Batch API instead of running now: it is bulk, its caller said until when the
  * answer is good, that leaves enough time for a batch and for going online after all, nobody waits for a stream or for
- * the next turn of a conversation, and a deployment that takes batches may answer it.
+ * the next turn of a conversation, it goes on from no response, which one resource alone knows, and a deployment that
+ * takes batches may answer it.
  * @param model as the caller named it; @param nowMs epoch milliseconds
  */
 export function shouldPack(
   line: Packable,
-  { model, stream }: { model: string; stream?: unknown },
+  {
+    model,
+    stream,
+    previous_response_id: previous,
+  }: { model: string; stream?: unknown; previous_response_id?: unknown },
   { batch, deployments, routing }: Pick<PlatformConfig, 'batch' | 'deployments' | 'routing'>,
   nowMs: number,
 ): boolean {
@@ -19,7 +24,7 @@ export function shouldPack(
   const { sluice = {}, url } = line
   const { priority, deadline, conversation, cache = 'off' } = sluice
   if (!enabled || url === undefined || !isBatchUrl(url) || priority !== 'bulk' || deadline === undefined) return false
-  if (conversation !== undefined || cache !== 'off' || stream === true) return false
+  if (conversation !== undefined || cache !== 'off' || stream === true || typeof previous === 'string') return false
   if (Date.parse(deadline) - nowMs < minSlackMs + batch.online_before_ms) return false
   const wanted = [routing.aliases[model] ?? model].flat()
   const named = ({ name, model: own, tier }: Deployment) =>

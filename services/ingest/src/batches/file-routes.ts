@@ -47,7 +47,11 @@ function uploadRoute(routes: Routes, { prefix, sticky, documented }: Door, { fil
     async ({ tenant }, request) => {
       const { used: file, fields } = await receiveFile(request, ({ filename, content, fields: before }) =>
         // Many clients send the purpose behind the file: until then it is taken for the only one there is.
-        files.upload(tenant, content, { purpose: before.get('purpose') ?? 'batch', filename: filename || 'file.jsonl', sticky }),
+        files.upload(tenant, content, {
+          purpose: before.get('purpose') ?? 'batch',
+          filename: filename || 'file.jsonl',
+          sticky,
+        }),
       )
       const purpose = fields.get('purpose')
       if (purpose === 'batch') return file
