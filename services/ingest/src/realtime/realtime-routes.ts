@@ -27,17 +27,18 @@ export function realtimeRoutes(routes: Routes, deps: ClientSecretDeps): void {
     )
   }
   for (const path of sockets) {
-    routes.open(
+    routes.guarded(
       {
         method: 'GET',
         path,
         tag: 'Realtime',
         summary: 'A realtime session, as a WebSocket',
+        scope: 'submit',
         query: z.object({ model: z.string().optional() }),
         answers: { 101: { description: 'the session' }, 426: { description: 'not a WebSocket handshake' } },
         undocumented: path !== sockets[0],
       },
-      async (_, reply) => {
+      async (_caller, _request, reply) => {
         void reply.header('upgrade', 'websocket')
         throw new AppError('invalid_line', 'Open a WebSocket here.', { param: 'Upgrade', status: 426 })
       },
