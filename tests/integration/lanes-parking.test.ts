@@ -148,6 +148,25 @@ test('a row that was stored and never sent goes to the index and runs', async ()
   expect(await fixture.queued('standard')).toBe(0)
 })
 
+test('a request whose worker died goes before those that wait, whatever else its tenant had', async () => {
+  const { ledger, parking } = fixture.worker()
+  const [id, ...others] = names(6) as [string, ...string[]]
+  fixture.rooms.room.set('a', 0)
+  const { row } = await ledger.accept({ tenant: 't', key: id, line: line(id) as never, lane: 'standard', via: 'http' })
+  const taken = await ledger.take(row)
+  // Nobody beats any more.
+  if (taken?.kind === 'claimed') taken.claim.release()
+  await fixture.send('interactive', ...messages(others, { tenant: 'other' }))
+  await eventually(() => parking.view.lane('interactive').rows === others.length)
+  parking.charge('standard', 't', 100_000)
+  await eventually(async () => (await parking.look()).get('standard')?.rows === 1, 10_000)
+  fixture.rooms.room.set('a', 1)
+  await eventually(() => fixture.rooms.calls.length === 1)
+  expect(fixture.rooms.calls).toEqual([id])
+  fixture.rooms.room.set('a', 100)
+  await eventually(() => answered([id, ...others]))
+})
+
 test('a key at its own limit waits, and its tenant’s other keys go on', async () => {
   const { ledger, parking } = fixture.worker()
   const [first, second, other, none] = names(4) as [string, string, string, string]

@@ -203,6 +203,8 @@ describe('an index that lost its memory', () => {
       id: `req_s${n}`,
       tenant: 't',
       lane: 'standard',
+      status: 'waiting',
+      attempts: n === 2 ? 1 : 0,
       accepted_at: new Date(fixture.nowMs + n).toISOString(),
       updated_at: new Date(fixture.nowMs + n).toISOString(),
       ...(n % 2 === 0 ? { parked: { class: 'a', tokens: 100 } } : {}),
@@ -240,6 +242,8 @@ describe('an index that lost its memory', () => {
     })
     expect(parking.view.known).toBe(true)
     expect(await parking.place('t', 'req_s0')).toMatchObject({ position: 0 })
+    const first = await parking.next(all)
+    expect(first).toMatchObject({ kind: 'row', row: { id: 'req_s2', interrupted: true } })
   })
 
   it('is told again what operators ordered, before anything moves', async () => {
@@ -302,7 +306,8 @@ it('no order of parking, trying, failing and crashing loses a row, hands one out
         fixture.nowMs += 1
         const row = pickLeased(index)
         if (kind === 'park') {
-          const fresh = fixture.row({ ...fields, deadlineMs: index % 5 === 0 ? fixture.nowMs + 5_000 : undefined })
+          const deadlineMs = index % 5 === 0 ? fixture.nowMs + 5_000 : undefined
+          const fresh = fixture.row({ ...fields, deadlineMs, interrupted: index % 3 === 0 })
           await parking.park(fresh, index % 4 === 0 ? { roomInMs: 50 } : {})
           waiting.set(fresh.id, fresh)
         } else if (kind === 'again') {

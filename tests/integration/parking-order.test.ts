@@ -206,3 +206,40 @@ it('a row that fails by itself waits by itself', async () => {
   fixture.nowMs += 60_000
   expect(idsOf(await fixture.serve(parking, 9))).toEqual([failing?.id])
 })
+
+describe('what was interrupted', () => {
+  it('goes before every lane and tenant, and is not charged for a second turn', async () => {
+    parking.charge('bulk', 'greedy', 5_000)
+    await parking.next([])
+    await fixture.park(parking, 9, { lane: 'interactive' })
+    await fixture.park(parking, 3, { tenant: 'greedy', lane: 'bulk' })
+    const [late] = await fixture.park(parking, 1, { tenant: 'greedy', lane: 'bulk', interrupted: true })
+    expect(await parking.place('greedy', late?.id ?? '')).toEqual({ position: 0, etaMs: [0, 0] })
+    const passes = await redis.client.hgetall('{sluice:parking}:pass')
+    expect(await nextRow()).toMatchObject({ id: late?.id, interrupted: true })
+    expect(await redis.client.hgetall('{sluice:parking}:pass')).toEqual(passes)
+  })
+
+  it('waits until there is room for it, without a charge, and keeps nobody back that could go elsewhere', async () => {
+    const [elsewhere] = await fixture.park(parking, 1, { class: 'b' })
+    const rest = await fixture.park(parking, 2)
+    const [first] = await fixture.park(parking, 1, { lane: 'bulk', interrupted: true })
+    const passes = await redis.client.hgetall('{sluice:parking}:pass')
+    await parking.later(await nextRow(), 1_000, 'class')
+    expect(await redis.client.hgetall('{sluice:parking}:pass')).toEqual(passes)
+    expect(await parking.place('t', first?.id ?? '')).toEqual({ position: 0, etaMs: [1_000, 1_000] })
+    expect(idsOf(await fixture.serve(parking, 1))).toEqual([elsewhere?.id])
+    fixture.nowMs += 1_000
+    expect(idsOf(await fixture.serve(parking, 9))).toEqual(idsOf([first as ParkedRow, ...rest]))
+    expect(await fixture.leftovers()).toEqual([])
+  })
+
+  it('waits with its tenant’s limit and in a lane without a slot', async () => {
+    const [row] = await fixture.park(parking, 1, { interrupted: true })
+    expect(await fixture.serve(parking, 9, ['bulk'])).toEqual([])
+    await parking.later(await nextRow(), 1_000, 'tenant')
+    expect(await fixture.serve(parking, 9)).toEqual([])
+    fixture.nowMs += 1_000
+    expect(idsOf(await fixture.serve(parking, 9))).toEqual([row?.id])
+  })
+})

@@ -26,5 +26,5 @@ export {
 export { lineOf } from './row.ts'
 export { rowMessage } from './messages.ts'
 export { createOutbox, type Outbox } from './outbox.ts'
-export { isUnowned, type ParkedAs, type Row, type RowSummary, rowStatuses } from './row.ts'
+export { isHeld, isUnowned, type ParkedAs, type Row, type RowSummary, rowStatuses } from './row.ts'
 export { createSweeper, type SweeperOptions } from './sweeper.ts'

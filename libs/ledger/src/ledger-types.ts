@@ -140,7 +140,10 @@ export interface SweepTransitions {
 }
 
 /** What the parking index keeps of a row. */
-export type WaitingRow = Pick<Row, 'id' | 'tenant' | 'lane' | 'accepted_at' | 'updated_at' | 'deadline' | 'parked'>
+export type WaitingRow = Pick<
+  Row,
+  'id' | 'tenant' | 'lane' | 'status' | 'attempts' | 'accepted_at' | 'updated_at' | 'deadline' | 'parked'
+>
 
 /** What the packer looks at to gather rows. */
 export type PackingRow = Pick<Row, 'id' | 'tenant' | 'lane' | 'line' | 'accepted_at' | 'updated_at' | 'deadline'>

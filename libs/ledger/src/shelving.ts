@@ -3,7 +3,17 @@ import type { ParkInput, WaitingRow } from './ledger-types.ts'
 import type { Row } from './row.ts'
 import { shelvePatch } from './transitions.ts'
 
-const fields: (keyof WaitingRow)[] = ['id', 'tenant', 'lane', 'accepted_at', 'updated_at', 'deadline', 'parked']
+const fields: (keyof WaitingRow)[] = [
+  'id',
+  'tenant',
+  'lane',
+  'status',
+  'attempts',
+  'accepted_at',
+  'updated_at',
+  'deadline',
+  'parked',
+]
 const selected = fields.map((name) => `c.${name}`).join(', ')
 
 // The sweepers' composite index (published, updated_at, id) serves this order too.

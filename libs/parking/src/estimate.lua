@@ -83,7 +83,13 @@ local function estimate(lane, tenant, tokens, capacity, blockedForMs)
   return { floor(early), floor(max(early, late)) }
 end
 
+local function placeOfInterrupted(entry)
+  local till = max(now, number(call('HGET', blocked, '!|' .. entry.class)) or 0)
+  return { position = call('ZCOUNT', interrupted, '-inf', '(' .. whole(entry.due)), eta = { till - now, till - now } }
+end
+
 local function place(row, entry, capacity)
+  if entry.interrupted then return placeOfInterrupted(entry) end
   local ahead = rowsAhead(row, entry)
   local both = entry.lane .. '|' .. entry.tenant
   local rows = max(1, number(call('HGET', key('rows'), both)) or 1)

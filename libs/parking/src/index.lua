@@ -9,6 +9,7 @@
 --   queue:<lane>:<class>:<tenant>   zset    rows that may be tried, by due time
 --   tenants:<lane>:<class>          zset    tenants with such rows, by their pass; may lag behind the real one
 --   leases, delayed                 zset    rows that are being tried, or wait for a time of their own; until when
+--   interrupted                     zset    rows of the queues whose worker died on them, by due time
 --   deadlines, age:<lane>           zset    rows of the queues by deadline, and by the time of their acceptance
 --   rows, tokens                    hash    how many, and their tokens, by lane and `lane|tenant`
 --   classes:<lane>                  hash    rows by class
@@ -16,7 +17,8 @@
 --   weights, caps                   hash    of tenants that have other ones than all others
 --   heard                           zset    tenants (t:) and classes (c:), by when something was last heard of them
 --   since, last                     hash    by lane, since when rows wait and when the last one came
---   blocked                         hash    `lane|class` and `t:tenant` -> until when there is no room
+--   blocked                         hash    `lane|class`, `!|class` for what was interrupted, and `t:tenant` -> until when
+--                                           there is no room
 --   window, probes:<class>          hash    how many rows of a class may be tried at once; zset of those that are
 --   use:<ten seconds>               hash    tokens that went out, by lane and `lane|tenant` and * for all; @ is the first
 --   paused, purge                   set of lanes; hash lane -> rows accepted until then are to be ended
@@ -43,6 +45,7 @@ local now = clock()
 
 local entries, leases, delayed, deadlines = key('entries'), key('leases'), key('delayed'), key('deadlines')
 local weights, passes, blocked, heardOf = key('weights'), key('pass'), key('blocked'), key('heard')
+local interrupted = key('interrupted')
 
 local function hear(kind, name) call('ZADD', heardOf, whole(now), kind .. ':' .. name) end
 
@@ -81,6 +84,7 @@ local function tenantsOf(lane, class) return key('tenants', lane, class) end
 local function enqueue(row, entry)
   call('ZADD', queueOf(entry), whole(entry.due), row)
   call('ZADD', tenantsOf(entry.lane, entry.class), string.format('%.3f', tenantPass(entry.tenant)), entry.tenant)
+  if entry.interrupted then call('ZADD', interrupted, whole(entry.due), row) end
   call('ZADD', key('age', entry.lane), whole(entry.accepted), row)
   if entry.deadline then call('ZADD', deadlines, whole(entry.deadline), row) end
 end
@@ -89,6 +93,7 @@ local function dequeue(row, entry)
   local queue = queueOf(entry)
   call('ZREM', queue, row)
   if call('EXISTS', queue) == 0 then call('ZREM', tenantsOf(entry.lane, entry.class), entry.tenant) end
+  call('ZREM', interrupted, row)
   call('ZREM', key('age', entry.lane), row)
   call('ZREM', deadlines, row)
 end

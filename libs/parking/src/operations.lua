@@ -93,6 +93,7 @@ local function forget(most)
       call('ZREM', heardOf, heard)
     else
       call('HDEL', key('window'), name)
+      call('HDEL', blocked, '!|' .. name)
       for _, lane in ipairs(input.lanes) do call('HDEL', blocked, lane[1] .. '|' .. name) end
       call('ZREM', heardOf, heard)
     end
@@ -138,7 +139,7 @@ function operations.later()
   if not entry then return {} end
   dequeue(input.row, entry)
   endTry(input.row, entry)
-  charge(entry.lane, entry.tenant, -entry.tokens)
+  if not entry.interrupted then charge(entry.lane, entry.tenant, -entry.tokens) end
   local till = now + input.afterMs
   if input.because == 'row' then
     call('ZADD', delayed, whole(till), input.row)
@@ -148,6 +149,7 @@ function operations.later()
     call('HSET', blocked, 't:' .. entry.tenant, whole(till))
   else
     block(entry.lane, entry.class, entry.tokens, till)
+    if entry.interrupted then call('HSET', blocked, '!|' .. entry.class, whole(till)) end
   end
   enqueue(input.row, entry)
   return {}

@@ -4,6 +4,9 @@
 -- what it gets through one counts in the others, and so does what ran without ever being parked. A lane that is idle
 -- keeps no credit, and one with rows is served in proportion to its weight, so none starves.
 --
+-- What was interrupted goes first: its turn had come, and was paid for, when its worker died. A tenant that is ahead of the
+-- others would otherwise wait through all of their rows a second time.
+--
 -- No row stands in the way of rows that could go elsewhere: what waits for the same deployments is a class, and each
 -- class of a lane has queues of its own. A class without room is passed over until the moment at which there is some.
 
@@ -91,14 +94,38 @@ local function pickInLane(lane)
   return best, wake
 end
 
+local function pickInterrupted(open)
+  local wake = never
+  for _, row in ipairs(call('ZRANGE', interrupted, 0, lookAhead - 1)) do
+    local entry = load(row)
+    if open[entry.lane] then
+      local till = max(closedUntil('!', entry.class), number(call('HGET', blocked, 't:' .. entry.tenant)) or 0)
+      if till <= now then return row, entry, wake end
+      wake = min(wake, till)
+    end
+  end
+  return nil, nil, wake
+end
+
+local function try(row, entry)
+  lease(row, entry)
+  call('ZADD', key('probes', entry.class), whole(now + probeMs), row)
+end
+
 -- The next row of the lanes that have a slot for it; else nothing, and when to ask again.
 local function pick(lanes)
-  local open, wake = {}, never
+  local open, isOpen = {}, {}
   for _, lane in ipairs(lanes) do
     local name = lane[1]
     if call('SISMEMBER', key('paused'), name) == 0 and call('HEXISTS', key('rows'), name) == 1 then
       table.insert(open, { name = name, weight = lane[2], pass = lanePass(name, lane[2]) })
+      isOpen[name] = true
     end
+  end
+  local row, entry, wake = pickInterrupted(isOpen)
+  if row then
+    try(row, entry)
+    return row, entry, wake
   end
   table.sort(open, function(a, b)
     if a.pass ~= b.pass then return a.pass < b.pass end
@@ -109,12 +136,11 @@ local function pick(lanes)
     local best, later = pickInLane(lane.name)
     wake = min(wake, later)
     if best then
-      local entry = load(best.row)
+      entry = load(best.row)
       setPass('vl', max(pass('vl'), lane.pass))
       setPass('vt', max(pass('vt'), best.pass))
       charge(lane.name, entry.tenant, entry.tokens)
-      lease(best.row, entry)
-      call('ZADD', key('probes', best.class), whole(now + probeMs), best.row)
+      try(best.row, entry)
       return best.row, entry, wake
     end
   end

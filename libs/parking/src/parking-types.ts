@@ -11,6 +11,8 @@ export interface ParkedRow {
   acceptedMs: number
   /** Epoch ms; absent when it may wait for ever. */
   deadlineMs?: number | undefined
+  /** Its worker died while it ran: its turn had come once, and it goes before all others. */
+  interrupted?: boolean | undefined
   /** Names the lease under which the row was handed out; an answer under another one changes nothing. */
   turn?: number | undefined
 }

@@ -26,6 +26,7 @@ interface Entry {
   due: number
   deadline?: number
   accepted: number
+  interrupted?: true
   turn?: number
 }
 
@@ -143,7 +144,7 @@ export function createParking(options: ParkingOptions): Parking {
   }
 }
 
-const entryOf = ({ lane, class: name, tenant, tokens, acceptedMs, deadlineMs }: ParkedRow): Entry => ({
+const entryOf = ({ lane, class: name, tenant, tokens, acceptedMs, deadlineMs, interrupted }: ParkedRow): Entry => ({
   lane,
   class: name,
   tenant,
@@ -151,11 +152,12 @@ const entryOf = ({ lane, class: name, tenant, tokens, acceptedMs, deadlineMs }: 
   due: deadlineMs ?? acceptedMs + usualPatienceMs,
   ...(deadlineMs === undefined ? {} : { deadline: deadlineMs }),
   accepted: acceptedMs,
+  ...(interrupted === true ? { interrupted } : {}),
 })
 
 const rowOf = (
   name: string,
-  { lane, class: className, tenant, tokens, accepted, deadline, turn }: Entry,
+  { lane, class: className, tenant, tokens, accepted, deadline, interrupted, turn }: Entry,
 ): ParkedRow => ({
   tenant,
   id: name.slice(tenant.length + 1),
@@ -164,6 +166,7 @@ const rowOf = (
   tokens,
   acceptedMs: accepted,
   deadlineMs: deadline,
+  interrupted,
   turn,
 })
 

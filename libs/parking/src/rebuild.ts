@@ -1,4 +1,4 @@
-import type { Ledger, WaitingRow } from '@sluice/ledger'
+import { isHeld, type Ledger, type WaitingRow } from '@sluice/ledger'
 import type { Clock } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import type { LaneStates } from './lane-states.ts'
@@ -63,6 +63,8 @@ export const parkedRow = ({
   lane,
   accepted_at,
   deadline,
+  status,
+  attempts,
   parked = unknownClass,
 }: WaitingRow): ParkedRow => ({
   tenant,
@@ -72,4 +74,6 @@ export const parkedRow = ({
   tokens: parked.tokens,
   acceptedMs: Date.parse(accepted_at),
   deadlineMs: deadline === undefined ? undefined : Date.parse(deadline),
+  // A claim that goes on counts as well.
+  interrupted: attempts > (isHeld(status) ? 1 : 0),
 })
