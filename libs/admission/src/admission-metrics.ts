@@ -54,7 +54,16 @@ export function createAdmissionMetrics(metrics: Metrics, states: () => Iterable<
     help: "Moves of a deployment's breaker, each counted by the one worker that caused it",
     labels: ['deployment', 'to'],
   })
+  const ahead = metrics.counter({
+    name: 'sluice_admission_ahead_calls_total',
+    help: 'Calls for which room was reserved before they came: used, or given back',
+    labels: ['end'],
+  })
   return {
+    reservedAhead(used: number, returned: number) {
+      ahead.inc({ end: 'used' }, used)
+      ahead.inc({ end: 'returned' }, returned)
+    },
     refused(reason: RefusalReason) {
       refusals.inc({ reason })
     },

@@ -125,7 +125,7 @@ export interface DeploymentState {
 /** Keeps calls within the deployments' quotas, over all workers that share a Redis. */
 export interface Admission {
   /**
-   * One Redis round trip. @throws the signal's reason when it aborts first; a slot that Redis granted all the same is
+   * One Redis round trip, or none where room was reserved ahead. @throws the signal's reason when it aborts first; a slot that Redis granted all the same is
    * free when its lease ends.
    */
   reserve(input: ReserveInput): Promise<Reservation>
@@ -147,7 +147,7 @@ export interface Admission {
   /** @throws AppError `storage_unavailable` while Redis is out of reach. */
   states(deployments: readonly Quota[]): Promise<DeploymentState[]>
   /**
-   * Stops new calls of a deployment in every worker at once; what is in flight goes on. A Redis that lost its memory
+   * Stops new calls of a deployment in every worker, within 25 ms; what is in flight goes on. A Redis that lost its memory
    * forgets it. @param untilMs epoch ms; absent: until `undrain`. @throws AppError `storage_unavailable`.
    */
   drain(deployment: string, order: { reason: string; untilMs?: number | undefined }): Promise<void>

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '@sluice/resilience'
 import type { Metrics } from '@sluice/telemetry'
 import { createAdmissionMetrics } from './admission-metrics.ts'
+import { Ahead } from './ahead.ts'
 import type { Admission, CallEnd, Grant, Quota, Reservation, TenantShare } from './admission-types.ts'
 import { DeploymentView } from './deployment-view.ts'
 import { HeldSlots, slotKeysOf } from './held-slots.ts'
@@ -54,7 +55,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     logger.warn({ deployment, from, to }, 'breaker moved')
     counted?.moved(deployment, to)
   }
-  const shared = createSharedAdmission({ redis, script, onMove, time: options.time })
+  const shared = createSharedAdmission({ redis, script, clock, onMove, time: options.time })
   const view = new DeploymentView((quotas) => shared.look(quotas), clock)
   const counted = options.metrics && createAdmissionMetrics(options.metrics, () => view.states.values())
   const held = new HeldSlots({
@@ -65,16 +66,29 @@ export function createAdmission(options: AdmissionOptions): Admission {
     onForgotten: ({ id, sinceMs }) => logger.warn({ id, sinceMs }, 'a grant was never ended'),
   })
   const own = new LocalAdmission(share / 2, held, breaker)
+  const ahead = new Ahead({
+    clock,
+    newId: () => nextId(),
+    reserve: (ask) => shared.reserve(ask),
+    settle: (lot) => {
+      counted?.reservedAhead(lot.usedCalls, lot.calls - lot.usedCalls)
+      const isSpent = lot.usedCalls === lot.calls && lot.usedTokens === lot.tokens
+      if (!isSpent && mode === 'shared') shared.settle(lot).catch(leave)
+    },
+    onFailure: (error) => leave(error),
+  })
   const owed = new Map<string, number>()
   const worker = randomUUID().slice(0, 8)
   let serial = 0
   let mode: 'shared' | 'alone' = 'shared'
   let retry: { cancel(): void } | undefined
   let closed = false
+  const nextId = () => `${worker}-${++serial}`
 
   const leave = (error: unknown) => {
     if (mode === 'alone' || closed) return
     mode = 'alone'
+    ahead.clear()
     logger.warn({ err: error, share: share / 2 }, 'Redis out of reach: quotas by own windows')
     retry = clock.setTimeout(() => void payBack(), retryMs)
   }
@@ -121,6 +135,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const now = clock.monotonic()
     const asked = Math.min(Math.max(call.retryAfterMs ?? usualCoolDownMs, shortestCoolDownMs), longestCoolDownMs)
     const coolMs = call.outcome === 'model_rate_limited' ? asked : 0
+    if (coolMs > 0 || isFailure(call.outcome)) ahead.drop(grant.deployment)
     if (coolMs > 0) own.cool(grant.deployment, now + coolMs)
     own.ended(grant.deployment, call.outcome, isFailure(call.outcome), now)
     if (mode === 'alone') return
@@ -161,8 +176,16 @@ export function createAdmission(options: AdmissionOptions): Admission {
     { candidates, tokens, priority, signal }: Parameters<Admission['reserve']>[0],
     shares: readonly TenantShare[],
   ): Promise<Reservation> => {
-    const id = `${worker}-${++serial}`
     const paced = priority === 'standard' || priority === 'bulk'
+    const [first] = candidates
+    const taken =
+      paced || first === undefined || options.time !== undefined ? undefined : ahead.take(first, shares, tokens)
+    if (taken !== undefined) {
+      const { room, left } = taken
+      const inUse = Math.min(room.quota.tokensPerMinute, room.usedTokens + room.unseenTokens)
+      return grantOf(taken.id, shares, room, { tokens, utilisation: inUse / room.quota.tokensPerMinute, left })
+    }
+    const id = nextId()
     const room = await shared.reserve({ id, candidates, shares, tokens, paced, signal })
     if (room.kind === 'later') return room
     const { quota, usedTokens, unseenTokens, slotsInUse, tenantLeft: left } = room
@@ -180,7 +203,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (room.kind === 'later') return { ...room, afterMs: Math.min(retryMs, room.afterMs) }
     const { quota } = room
     owed.set(quota.name, (owed.get(quota.name) ?? 0) + tokens)
-    return grantOf(`${worker}-${++serial}`, shares, room, { tokens, utilisation: own.utilisation(quota, now) })
+    return grantOf(nextId(), shares, room, { tokens, utilisation: own.utilisation(quota, now) })
   }
 
   return {
@@ -222,6 +245,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     },
     close() {
       closed = true
+      ahead.clear()
       shared.flush()
       retry?.cancel()
       held.close()

@@ -25,7 +25,13 @@ export function luaScript(files: readonly string[], settings: Readonly<Record<st
     return String(settings[name])
   })
   const sha1 = createHash('sha1').update(text).digest('hex')
+  let sent = false
   return async (redis, keys, args) => {
+    // With its text the first time: one that is refused for its hash comes after what was sent behind it.
+    if (!sent) {
+      sent = true
+      return redis.eval(text, keys.length, ...keys, ...args)
+    }
     try {
       return await redis.evalsha(sha1, keys.length, ...keys, ...args)
     } catch (error) {
@@ -52,7 +58,7 @@ const tenantKeys = (name: string) => [
   slotsKey.tenant(name),
 ]
 
-type Operation = 'reserve' | 'finish' | 'renew' | 'cool' | 'observe' | 'owe' | 'look' | 'drain' | 'undrain'
+type Operation = 'reserve' | 'finish' | 'settle' | 'renew' | 'cool' | 'observe' | 'owe' | 'look' | 'drain' | 'undrain'
 
 interface ScriptCall {
   deployments?: readonly string[]

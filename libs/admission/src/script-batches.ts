@@ -8,6 +8,8 @@ export interface Ask {
   shares: readonly TenantShare[]
   tokens: number
   paced: boolean
+  /** For how many calls that are about to come; the tokens are theirs altogether. */
+  calls?: number | undefined
 }
 
 /** A call that has ended, as the script is told. */
@@ -146,7 +148,8 @@ function askOperands(calls: readonly Ask[], quotas: Named<Quota>, shares: Named<
     const key = list.join()
     let route = routes.get(key)
     if (route === undefined) routes.set(key, (route = { index: routes.size + 1, list }))
-    asked.push(call.id, call.tokens, call.paced ? 1 : 0, route.index)
+    const kind = call.calls === undefined ? (call.paced ? 1 : 0) : -call.calls
+    asked.push(call.id, call.tokens, kind, route.index)
   }
   operands.push(routes.size)
   for (const { list } of routes.values()) operands.push(...list)

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '@sluice/resilience'
 import type {
   BreakerState,
   CallEnd,
@@ -8,10 +9,11 @@ import type {
   TenantShare,
 } from './admission-types.ts'
 import type { QuotaScript, ScriptingRedis } from './quota-script.ts'
+import type { Lot } from './ahead.ts'
 import { type Ask, askBatches, type Batch, type End, endBatches } from './script-batches.ts'
 import { windows } from './windows.ts'
 
-type SharedReservation =
+export type SharedReservation =
   | {
       kind: 'room'
       quota: Quota
@@ -54,6 +56,9 @@ const scriptOutcome = (outcome: CallEnd['outcome']): string => {
   return answers.has(outcome) ? 'ok' : 'neutral'
 }
 
+/** How long the end of a call that went well may wait for others: its slot is free to other workers that much later. */
+const endsMs = 5
+
 const unlimited: Grant['tenantLeft'] = {}
 
 /** What the script says is left; -1: no such limit. */
@@ -76,21 +81,23 @@ interface Ended extends End {
 }
 
 /**
- * The operations of the script with their shapes. What is reserved and what ends in one turn of the event loop shares a
- * run of the script: a busy worker's calls cost Redis and the worker itself a fraction of what each would alone.
+ * The operations of the script with their shapes. What is reserved in one turn of the event loop, and what has ended by
+ * then, shares a run of the script: a busy worker's calls cost Redis and the worker itself a fraction of what each would alone.
  */
 export function createSharedAdmission(options: {
   redis: Pick<ScriptingRedis, 'stream'>
   script: QuotaScript
+  clock: Clock
   onMove: (move: BreakerMove) => void
   time: (() => number) | undefined
 }) {
-  const { redis, script, onMove, time } = options
+  const { redis, script, clock, onMove, time } = options
   let others: (() => void)[] = []
   let asks: Asked[] = []
   let ends: Ended[] = []
   let turn: NodeJS.Immediate | undefined
   let turnAt: number | undefined
+  let soon: Timer | undefined
 
   const reportMoves = (moves: unknown, deployments: readonly string[]) => {
     const list = moves as readonly number[]
@@ -123,7 +130,8 @@ export function createSharedAdmission(options: {
   // Ends first: whoever ends a call and asks for the next one, or looks, finds its own slot free.
   const flush = () => {
     clearImmediate(turn)
-    turn = undefined
+    soon?.cancel()
+    turn = soon = undefined
     const [ended, asked, run] = [ends, asks, others]
     ends = []
     asks = []
@@ -145,6 +153,12 @@ export function createSharedAdmission(options: {
     if (now !== turnAt) flush()
     turnAt = now
     turn ??= setImmediate(flush)
+  }
+
+  /** For what nobody waits for; it goes with the next that somebody does. */
+  const gatherEnds = () => {
+    if (time === undefined) soon ??= clock.setTimeout(flush, endsMs)
+    else gather()
   }
 
   /** Any other operation, in its turn. */
@@ -185,6 +199,22 @@ export function createSharedAdmission(options: {
       })
     },
 
+    /** Gives back what of a lot was not used. */
+    async settle({ id, quota, shares, room, calls, tokens, usedCalls, usedTokens }: Lot): Promise<void> {
+      const unused = Array.from({ length: calls - usedCalls }, (_, index) => `${id}.${usedCalls + index + 1}`)
+      const operands = [
+        quota.tokensPerMinute,
+        room.atMs,
+        tokens,
+        calls,
+        usedTokens,
+        usedCalls,
+        shares.length,
+        ...unused,
+      ]
+      await run('settle', { deployments: [quota.name], shares: shares.map(({ name }) => name), operands })
+    },
+
     /** Reads the states of deployments. */
     async look(quotas: readonly Quota[]): Promise<DeploymentState[]> {
       if (quotas.length === 0) return []
@@ -210,7 +240,8 @@ export function createSharedAdmission(options: {
       const said = scriptOutcome(outcome)
       return new Promise((done, failed) => {
         const fields = { id, quota, shares, outcome: said, atMs, tokens, actual, ms, latency, measure, coolMs }
-        gather()
+        if (said === 'ok') gatherEnds()
+        else gather()
         ends.push({ ...fields, done, failed })
       })
     },

@@ -89,11 +89,13 @@ local function correct(w, at, tokens, actual, limit)
   w.sum, w.pace = w.sum + actual - tokens, w.pace + (actual - tokens) * settings.tokenWindow / limit
 end
 
-local function correctTenant(t, at, tokens, actual)
+-- `unused`: calls that were reserved ahead and never made.
+local function correctTenant(t, at, tokens, actual, unused)
   local granted = floor(at / 1000)
   if t.calls > 0 and granted == floor(t.newest / 1000) then
-    local right = max(0, t.secondTokens + actual - tokens)
+    local right, made = max(0, t.secondTokens + actual - tokens), max(0, t.secondCalls - unused)
     t.tokens, t.secondTokens = t.tokens + right - t.secondTokens, right
+    t.calls, t.secondCalls = t.calls + made - t.secondCalls, made
     return
   end
   -- Most calls were granted a few seconds ago: from the end on, one by one.
@@ -104,9 +106,9 @@ local function correctTenant(t, at, tokens, actual)
     local second, calls, spent = parseSecond(entry)
     if second < granted then return end
     if second == granted then
-      local right = max(0, spent + actual - tokens)
-      call('LSET', t.log, position, whole(second) .. ':' .. whole(calls) .. ':' .. whole(right))
-      t.tokens = t.tokens + right - spent
+      local right, made = max(0, spent + actual - tokens), max(0, calls - unused)
+      call('LSET', t.log, position, whole(second) .. ':' .. whole(made) .. ':' .. whole(right))
+      t.tokens, t.calls = t.tokens + right - spent, t.calls + made - calls
       return
     end
     position = position - 1

@@ -5,6 +5,8 @@
 --            deployments' lessons. -> { 1, moves }
 --   renew    how many slot keys; for each how many ids, then the ids. KEYS from the third on are the slot keys
 --   cool     ms, tokens a minute: the deployment refused a call, nobody gets room on it until then
+--   settle   what was reserved ahead: the deployment's tokens a minute, the time of the grant, its tokens and calls, those of
+--            them that were used, how many tenant shares it counted for; then the slots that nobody used
 --   observe  tokens a minute, tokens used as the provider says; of the grant: tokens used then, its time, its tokens
 --   owe      for each deployment the tokens that a worker spent on it while Redis was out of its reach
 --   look     for each deployment its tokens a minute and most calls in flight
@@ -51,7 +53,7 @@ local function finishOne(at, shares)
     local t = tenantOf(deployments + tonumber(ARGV[at + 10 + position]))
     t.changed = true
     call('ZREM', t.slots, id)
-    if actual >= 0 then correctTenant(t, ended.at, tokens, actual) end
+    if actual >= 0 then correctTenant(t, ended.at, tokens, actual, 0) end
     t.mean = t.mean == 0 and ended.ms or t.mean + (ended.ms - t.mean) * 0.1
   end
 end
@@ -67,6 +69,39 @@ local function finish()
   saveTenants()
   for index, lessons in pairs(lessonsByIndex) do saveLessons(KEYS[#KEYS - deployments + index], lessons) end
   return { 1, moves }
+end
+
+-- Room that was reserved ahead and not used never reached the provider, so it is given back whole.
+local function settle()
+  local limit, at, tokens, calls, spent, used, shares = operand(1), operand(2), operand(3), operand(4), operand(5),
+    operand(6), operand(7)
+  local unused = {}
+  for index = 8, #ARGV - 3 do unused[#unused + 1] = ARGV[3 + index] end
+  local w = windowsOf(1)
+  local index = call('LPOS', w.log, whole(at) .. ':' .. whole(tokens), 'RANK', -1)
+  if index then
+    local left = calls - used
+    if used > 0 then
+      call('LSET', w.log, index, whole(at) .. ':' .. whole(spent))
+    else
+      call('LREM', w.log, -1, whole(at) .. ':' .. whole(tokens))
+      left = left - 1
+      w.count = w.count - 1
+    end
+    if left > 0 then w.count = w.count - call('LREM', w.log, 0 - left, whole(at) .. ':0') end
+    w.sum, w.pace, w.changed = w.sum + spent - tokens, w.pace + (spent - tokens) * settings.tokenWindow / limit, true
+    if w.count > 0 then w.head = timeAt(w.log, 0) end
+  end
+  if #unused > 0 then call('ZREM', w.slots, unpack(unused)) end
+  for share = 1, shares do
+    local t = tenantOf(deployments + share)
+    if #unused > 0 then call('ZREM', t.slots, unpack(unused)) end
+    correctTenant(t, at, tokens, spent, calls - used)
+    t.changed = true
+  end
+  saveOpened()
+  saveTenants()
+  return { 1 }
 end
 
 local function renew()
@@ -160,6 +195,6 @@ end
 
 local function undrain() return { call('HDEL', KEYS[2], KEYS[3]) } end
 
-local all = { finish = finish, renew = renew, cool = coolAlone, observe = observe, owe = owe, look = look, drain = drain,
+local all = { finish = finish, settle = settle, renew = renew, cool = coolAlone, observe = observe, owe = owe, look = look, drain = drain,
   undrain = undrain }
 return all[ARGV[1]]()

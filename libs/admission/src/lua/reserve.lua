@@ -1,8 +1,10 @@
 -- reserve  for each deployment its tokens and calls a minute and its most calls in flight (0: no slots); how many tenant
 --          shares, for each its calls and tokens a minute and its calls in flight (0: no limit); how many routes, for each
 --          how many deployments and which, in the order of preference, how many shares and which; then for each call its
---          slot id, tokens, 1 when it can wait, and route. The calls are decided one after the other, as if each came
---          alone; what they share is read and written once.
+--          slot id, tokens, 1 when it can wait, and route. A negative number in the third place asks ahead: for that many
+--          calls that are about to come, with those tokens altogether, of the route's first deployment; their slots are
+--          `<id>.1` and so on. The calls are decided one after the other, as if each came alone; what they share is read and
+--          written once.
 --          -> for each call 1, deployment, now, used, unseen, slots in use, calls left, tokens left (of the shares; -1: no
 --             limit) for the first deployment with room when every share has room too,
 --             else 0, ms until there is, reason, calls left, tokens left, ms until the shares' whole minute is there again (of
@@ -119,7 +121,61 @@ local function grant(w, route, id, tokens, paced)
   for _, index in ipairs(route.shares) do
     local t = shareAt(index)
     take(t, id)
-    if t.callLimit + t.tokenLimit > 0 then addToTenant(t, tokens) end
+    if t.callLimit + t.tokenLimit > 0 then addToTenant(t, tokens, 1) end
+    t.changed = true
+    callsLeft, tokensLeft = left(callsLeft, t.callLimit, t.calls), left(tokensLeft, t.tokenLimit, t.tokens)
+  end
+  answer(1, w.index, w.now, w.sum, unseenAt(w, w.tokenLimit, w.now), slots, callsLeft, tokensLeft)
+end
+
+-- What is reserved ahead is withheld from everybody else, so there must be plenty: with it no limit is more than half used.
+local function plenty(used, more, limit) return limit == 0 or used + more <= limit / 2 end
+
+local function fewCalls(w, more, limit, window)
+  local most = floor(limit / 2) - more
+  return most >= 0 and callsFit(w, most + 1, window) <= w.now
+end
+
+local function plentyAt(w, tokens, calls)
+  if w.breaker ~= closed or w.cool > w.now or (anyDrained and drainedUntil(w)) then return false end
+  return plenty(w.sum + unseenAt(w, w.tokenLimit, w.now), tokens, w.tokenLimit)
+    and fewCalls(w, calls, ceil(w.minuteLimit / 60), settings.second)
+    and fewCalls(w, calls, ceil(w.minuteLimit / 6), settings.tenSeconds)
+    and fewCalls(w, calls, w.minuteLimit, settings.minute)
+    and (w.most == 0 or plenty(inUse(w, w.most), calls, limitOf(w, w.most)))
+end
+
+local function plentyOf(t, tokens, calls)
+  return plenty(t.calls, calls, t.callLimit) and plenty(t.tokens, tokens, t.tokenLimit)
+    and (t.most == 0 or plenty(inUse(t, t.most), calls, t.most))
+end
+
+local function takeMany(of, id, calls)
+  if of.most == 0 then return end
+  local lost, members = time + settings.lease, {}
+  for one = 1, calls do members[2 * one - 1], members[2 * one] = lost, id .. '.' .. one end
+  call('ZADD', of.slots, unpack(members))
+  of.inUse = of.inUse + calls
+end
+
+-- One entry of the log has all of the tokens: what was not used is found again at its time.
+local function advance(route, id, tokens, calls)
+  local w = deploymentAt(route.candidates[1])
+  if not plentyAt(w, tokens, calls) then return answer(0, 0, quotaReason) end
+  for _, index in ipairs(route.shares) do
+    if not plentyOf(shareAt(index), tokens, calls) then return answer(0, 0, tenantReason) end
+  end
+  local slots = w.most > 0 and w.inUse or 0
+  takeMany(w, id, calls)
+  add(w, tokens)
+  for _ = 2, calls do add(w, 0) end
+  keepPace(w, tokens, w.tokenLimit, false)
+  w.changed = true
+  local callsLeft, tokensLeft = -1, -1
+  for _, index in ipairs(route.shares) do
+    local t = shareAt(index)
+    takeMany(t, id, calls)
+    if t.callLimit + t.tokenLimit > 0 then addToTenant(t, tokens, calls) end
     t.changed = true
     callsLeft, tokensLeft = left(callsLeft, t.callLimit, t.calls), left(tokensLeft, t.tokenLimit, t.tokens)
   end
@@ -162,7 +218,8 @@ cursor = cursor + 1
 for index = 1, routeCount do routes[index] = { candidates = nextList(), shares = nextList() } end
 
 for at = 3 + cursor, #ARGV, 4 do
-  decide(routes[tonumber(ARGV[at + 3])], ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1')
+  local route, tokens, kind = routes[tonumber(ARGV[at + 3])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  if kind < 0 then advance(route, ARGV[at], tokens, 0 - kind) else decide(route, ARGV[at], tokens, kind == 1) end
 end
 saveOpened()
 saveTenants()

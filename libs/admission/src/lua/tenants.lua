@@ -73,7 +73,7 @@ local function saveTenants()
   end
 end
 
-local function addToTenant(t, tokens)
+local function addToTenant(t, tokens, calls)
   local second, before = floor(t.now / 1000), floor(t.newest / 1000)
   if second ~= before then
     if t.secondCalls > 0 then
@@ -82,6 +82,6 @@ local function addToTenant(t, tokens)
     end
     t.secondCalls, t.secondTokens = 0, 0
   end
-  t.secondCalls, t.secondTokens = t.secondCalls + 1, t.secondTokens + tokens
-  t.calls, t.tokens, t.newest = t.calls + 1, t.tokens + tokens, t.now
+  t.secondCalls, t.secondTokens = t.secondCalls + calls, t.secondTokens + tokens
+  t.calls, t.tokens, t.newest = t.calls + calls, t.tokens + tokens, t.now
 end
