@@ -1,4 +1,4 @@
-import { type Admission, assumeIdle, createAdmission, type Grant } from '@sluice/admission'
+import { type Admission, type AdmissionOptions, assumeIdle, createAdmission, type Grant } from '@sluice/admission'
 import { emptyUsage } from '@sluice/contracts'
 import { ManualClock } from '@sluice/resilience'
 import * as fc from 'fast-check'
@@ -33,7 +33,7 @@ const usageOf = (output_tokens: number) => ({ ...emptyUsage, output_tokens })
 const ended = { outcome: 'ok', ms: 10 } as const
 
 /** A worker whose time the test moves, and how often it asked Redis for room. */
-function worker() {
+function worker(options: Partial<AdmissionOptions> = {}) {
   const connection = redis.connect()
   const asked = { times: 0 }
   const note = (keysAndArguments: readonly (string | number)[], keys: number) => {
@@ -53,6 +53,7 @@ function worker() {
     clock,
     logger: { info: () => undefined, warn: () => undefined },
     deadlineMs: 10_000,
+    ...options,
   })
   closing.push(() => admission.close())
   return { admission, asked }
@@ -142,6 +143,24 @@ it('where more than half of a limit is used nothing is reserved ahead, so that o
   }
   const held = narrow.requestsPerMinute - calls - ((await granted(two, 100, [narrow])).tenantLeft.requests ?? 0) - 1
   expect(held).toBe(0)
+})
+
+it('calls that may come later than their grant stay in the windows for longer', async () => {
+  const simulated = { time: () => clock.now(), reservesAhead: true }
+  await redis.client.set('{sluice:admission}:epoch', clock.now() - 100_000)
+  const limited = { ...wide, requestsPerMinute: 12_000 }
+  const firstAtMs = clock.now() + 1
+  const { admission, asked } = worker(simulated)
+  for (let n = 0; n < 40; n++) {
+    await clock.advance(1)
+    await granted(admission, 100, [], limited)
+    await turn()
+  }
+  expect(asked.times).toBeLessThan(40)
+  const others = worker({ ...simulated, reservesAhead: false }).admission
+  let answer = await others.reserve({ candidates: [limited], tokens: 100 })
+  while (answer.kind === 'granted') answer = await others.reserve({ candidates: [limited], tokens: 100 })
+  expect(answer).toEqual({ kind: 'later', reason: 'deployment', afterMs: firstAtMs + 1_040 + 25 - clock.now() })
 })
 
 it('a deployment that refused or failed is asked for anew', async () => {

@@ -1,8 +1,16 @@
-import { type Admission, assumeIdle, createAdmission, estimateTokens, quotaOf } from '@sluice/admission'
+import {
+  type Admission,
+  type AdmissionOptions,
+  assumeIdle,
+  createAdmission,
+  estimateTokens,
+  quotaOf,
+} from '@sluice/admission'
 import type { Deployment } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { createModels, type Models } from '@sluice/models'
 import { ManualClock, sleep, systemClock } from '@sluice/resilience'
+import { createMetrics } from '@sluice/telemetry'
 import { afterEach, expect, it } from 'vitest'
 import { until } from './admission-fixture.ts'
 import { deploymentOn, type ModelTwin, startModelTwin } from './model-twin.ts'
@@ -22,7 +30,7 @@ interface Setup {
   deployments: Deployment[]
 }
 
-type Limits = { name: string; tokens: number; calls: number; window?: 'fixed' | 'sliding' }
+type Limits = { name: string; tokens: number; calls: number; slots?: number; window?: 'fixed' | 'sliding' }
 
 async function setUp(limits: Limits[], clock?: () => number): Promise<Setup> {
   const redis = await startPrivateRedis()
@@ -45,18 +53,26 @@ async function setUp(limits: Limits[], clock?: () => number): Promise<Setup> {
     ...(clock === undefined ? {} : { clock }),
   })
   closing.push(() => twin.close())
-  const deployments = limits.map(({ name, tokens, calls }) =>
-    deploymentOn(twin, name, { quota: { tokens_per_minute: tokens, requests_per_minute: calls }, max_concurrency: 8 }),
+  const deployments = limits.map(({ name, tokens, calls, slots = 8 }) =>
+    deploymentOn(twin, name, {
+      quota: { tokens_per_minute: tokens, requests_per_minute: calls },
+      max_concurrency: slots,
+    }),
   )
   const models = createModels({ deployments, clock: systemClock })
   closing.push(() => models.close())
   return { twin, redis, models, deployments }
 }
 
-function admissionOf({ redis }: Setup, time?: () => number): Admission {
+function admissionOf({ redis }: Setup, more: Partial<AdmissionOptions> = {}): Admission {
   const connection = redis.connect()
-  const options = { redis: connection, clock: systemClock, logger: quiet, deadlineMs: 5_000 }
-  const admission = createAdmission(time === undefined ? options : { ...options, time })
+  const admission = createAdmission({
+    redis: connection,
+    clock: systemClock,
+    logger: quiet,
+    deadlineMs: 5_000,
+    ...more,
+  })
   closing.push(() => admission.close())
   return admission
 }
@@ -74,10 +90,22 @@ interface Tally {
 }
 
 /**
- * Three workers whose 36 clients never stop asking, for three minutes of simulated time. Time passes only while no
+ * Three workers whose 36 clients never stop asking, for some minutes of simulated time. Time passes only while no
  * client is between two steps, so that the machine's speed does not matter.
  */
-async function simulate(setup: Setup, clock: ManualClock, at90s: () => Promise<unknown>): Promise<Tally> {
+async function simulate(
+  setup: Setup,
+  clock: ManualClock,
+  options: {
+    atHalf?: () => Promise<unknown>
+    forMs?: number
+    /** Clients ask for so long, again every so often; all the time unless given. */
+    burstMs?: number
+    everyMs?: number
+    more?: Partial<AdmissionOptions>
+  } = {},
+): Promise<Tally> {
+  const { atHalf, forMs = 180_000, burstMs = 1, everyMs = 1, more = {} } = options
   const { models, deployments } = setup
   const started = clock.now()
   const tally: Tally = { requests: 0, refused: 0 }
@@ -112,19 +140,23 @@ async function simulate(setup: Setup, clock: ManualClock, at90s: () => Promise<u
     const candidates = deployments.map((_, index) => deployments[(index + offset) % deployments.length] as Deployment)
     running.clients++
     running.busy++
-    while (clock.now() - started < 180_000) await call(admission, candidates)
+    while (clock.now() - started < forMs) {
+      const sinceBurst = (clock.now() - started) % everyMs
+      if (sinceBurst >= burstMs) await wait(everyMs - sinceBurst)
+      else await call(admission, candidates)
+    }
     running.busy--
     running.clients--
   }
 
-  const workers = Array.from({ length: 3 }, () => admissionOf(setup, () => clock.now()))
+  const workers = Array.from({ length: 3 }, () => admissionOf(setup, { time: () => clock.now(), ...more }))
   const clients = Array.from({ length: 36 }, (_, index) => client(workers[index % 3] as Admission, index % 3))
   const all = Promise.all(clients)
   let half: Promise<unknown> | undefined
   while (running.clients > 0) {
     await Promise.race([all, new Promise((resolve) => setImmediate(resolve))])
     if (running.busy > 0) continue
-    if (clock.now() - started >= 90_000) await (half ??= at90s())
+    if (clock.now() - started >= forMs / 2) await (half ??= Promise.resolve(atHalf?.()))
     await clock.advance(4)
   }
   await all
@@ -146,7 +178,7 @@ it('draws no 429 in three minutes of far more than the quota, in whichever way t
   const clock = new ManualClock()
   const setup = await setUp(limits, () => clock.now())
   // No idle minute before: the ramp of a Redis without an epoch is part of what is tested.
-  const tally = await simulate(setup, clock, async () => undefined)
+  const tally = await simulate(setup, clock)
   expect(tally.refused).toBe(0)
   const [tokens, sliding, calls] = await setup.twin.deployments()
   expect([tokens?.refused_calls, sliding?.refused_calls, calls?.refused_calls]).toEqual([0, 0, 0])
@@ -159,12 +191,26 @@ it('draws no 429 in three minutes of far more than the quota, in whichever way t
 it('draws no storm of 429s when Redis is flushed in the middle', async () => {
   const clock = new ManualClock()
   const setup = await setUp(limits, () => clock.now())
-  const tally = await simulate(setup, clock, () => setup.redis.client.flushall())
+  const tally = await simulate(setup, clock, { atHalf: () => setup.redis.client.flushall() })
   // The ramp assumes that what was forgotten was spent evenly; where it was not, a cool-down ends the mistake.
   expect(tally.refused).toBeLessThanOrEqual(6)
   const [tokens, sliding] = await setup.twin.deployments()
   expect(tokens?.accepted_estimated_tokens).toBeGreaterThan(0.7 * 3 * 12_000)
   expect(sliding?.accepted_estimated_tokens).toBeGreaterThan(0.7 * 3 * 12_000)
+}, 60_000)
+
+it('draws no 429 when calls come in bursts, which find room ahead and fill what is left', async () => {
+  const clock = new ManualClock()
+  const setup = await setUp([{ name: 'calls', tokens: 100_000_000, calls: 18_000, slots: 200 }], () => clock.now())
+  await setup.redis.client.set('{sluice:admission}:epoch', clock.now() - 100_000)
+  const metrics = createMetrics('test')
+  const more = { clock, reservesAhead: true, metrics }
+  const tally = await simulate(setup, clock, { forMs: 6_000, burstMs: 300, everyMs: 770, more })
+  expect(tally.refused).toBe(0)
+  const [calls] = await setup.twin.deployments()
+  expect(calls?.calls).toBeGreaterThan(1_000)
+  const [, used = '0'] = /ahead_calls_total\{.*end="used".*\} (\d+)/.exec((await metrics.render()).text) ?? []
+  expect(Number(used)).toBeGreaterThan(0)
 }, 60_000)
 
 /** Sixty clients of three workers, all asking at once for `ms` of real time. */

@@ -27,6 +27,8 @@ export interface AdmissionOptions {
   retryMs?: number
   /** Replaces Redis TIME, epoch ms, where time is simulated. */
   time?: () => number
+  /** Whether steady calls find room reserved ahead; where time is simulated only when `clock` is as well. */
+  reservesAhead?: boolean
 }
 
 // A provider that says "retry in a day" means the call, not the deployment: after a window's length its view is new.
@@ -48,7 +50,7 @@ const hasLimit = (share: TenantShare): boolean =>
  */
 export function createAdmission(options: AdmissionOptions): Admission {
   const { redis, clock, logger, share = 1, deadlineMs = 1_000, retryMs = 1_000, leaseMs = usualLeaseMs } = options
-  const { breaker = usualBreaker } = options
+  const { breaker = usualBreaker, reservesAhead = options.time === undefined } = options
   const settings = scriptSettings(breaker, leaseMs)
   const script = createQuotaScript({ redis, clock, deadlineMs, settings, time: options.time })
   const onMove = ({ deployment, from, to }: BreakerMove) => {
@@ -178,8 +180,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   ): Promise<Reservation> => {
     const paced = priority === 'standard' || priority === 'bulk'
     const [first] = candidates
-    const taken =
-      paced || first === undefined || options.time !== undefined ? undefined : ahead.take(first, shares, tokens)
+    const taken = reservesAhead && !paced && first !== undefined ? ahead.take(first, shares, tokens) : undefined
     if (taken !== undefined) {
       const { room, left } = taken
       const inUse = Math.min(room.quota.tokensPerMinute, room.usedTokens + room.unseenTokens)

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '@sluice/resilience'
 import type { Grant, Quota, TenantShare } from './admission-types.ts'
 import type { Ask } from './script-batches.ts'
 import type { SharedReservation } from './shared-admission.ts'
+import { aheadMs } from './windows.ts'
 
 type Room = Extract<SharedReservation, { kind: 'room' }>
 
@@ -35,11 +36,6 @@ interface AheadOptions {
   onFailure: (error: unknown) => void
 }
 
-/**
- * How long room may wait for its call. The windows allow for grants that reach their provider 40 ms apart (windows.ts); what
- * is left of that is for the way there.
- */
-const lifeMs = 25
 const fewestCalls = 4
 const mostCalls = 100
 /** Part of a minute's tokens, of the deployment's as of the caller's, that may lie reserved by one worker. */
@@ -51,7 +47,7 @@ const manyStreams = 1_000
 /**
  * Reserves for calls that are about to come, where they come one after the other: all of a steady stream but the first
  * find their room here and wait for no round trip. Redis grants it like any other room, before a call is made, and only
- * where no limit is more than half used with it; what is not used within {@link lifeMs} is given back. So a breaker that
+ * where no limit is more than half used with it; what is not used within {@link aheadMs} is given back. So a breaker that
  * opened, a drain or a cool-down elsewhere is noticed that much later by such calls.
  */
 export class Ahead {
@@ -128,10 +124,10 @@ export class Ahead {
         stream.pausedUntilMs = now + pauseMs
         return
       }
-      const lot: Lot = { id, quota, shares, room, ...wish, usedCalls: 0, usedTokens: 0, untilMs: now + lifeMs }
+      const lot: Lot = { id, quota, shares, room, ...wish, usedCalls: 0, usedTokens: 0, untilMs: now + aheadMs }
       if (this.#streams.get(quota.name)?.includes(stream) !== true) return this.#options.settle(lot)
       stream.lots.push(lot)
-      this.#timer ??= this.#options.clock.setTimeout(() => this.#sweep(), lifeMs)
+      this.#timer ??= this.#options.clock.setTimeout(() => this.#sweep(), aheadMs)
     } catch (error) {
       onFailure(error)
     } finally {
@@ -149,7 +145,7 @@ export class Ahead {
         some ||= stream.lots.length > 0
       }
     }
-    this.#timer = some ? clock.setTimeout(() => this.#sweep(), lifeMs) : undefined
+    this.#timer = some ? clock.setTimeout(() => this.#sweep(), aheadMs) : undefined
   }
 
   #end(stream: Stream): void {
@@ -190,9 +186,9 @@ class Stream {
 
   count(tokens: number, now: number): void {
     const elapsed = now - this.#sinceMs
-    if (elapsed >= lifeMs) {
-      this.#expected = (this.#calls * lifeMs) / elapsed
-      this.#expectedTokens = (this.#tokens * lifeMs) / elapsed
+    if (elapsed >= aheadMs) {
+      this.#expected = (this.#calls * aheadMs) / elapsed
+      this.#expectedTokens = (this.#tokens * aheadMs) / elapsed
       this.#sinceMs = now
       this.#calls = this.#tokens = 0
     }

@@ -1,5 +1,5 @@
 import type { PlatformConfig } from '@sluice/contracts'
-import { windows } from './windows.ts'
+import { aheadMs, windows } from './windows.ts'
 
 /** When a deployment counts as broken, and how it comes back. */
 export type BreakerSettings = PlatformConfig['routing']['breaker']
@@ -15,6 +15,7 @@ export const scriptSettings = (breaker: BreakerSettings, leaseMs: number): Recor
   second: windows.second,
   tenSeconds: windows.tenSeconds,
   minute: windows.minute,
+  aheadMs,
   lease: leaseMs,
   slotWaitLeast: 20,
   slotWaitMost: 1_000,

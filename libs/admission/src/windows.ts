@@ -6,6 +6,9 @@ const tokenWindowMs = 61_000
 // margin is what the delays of a warm connection differ by; a longer one would cost throughput in the shortest window.
 const arrivalSpreadMs = 40
 
+/** How long room that is reserved ahead may wait for its call; it stays in the request windows for that much longer. */
+export const aheadMs = 25
+
 /** The spans over which calls and tokens are counted, in ms. */
 export const windows = {
   tokens: tokenWindowMs,

@@ -170,7 +170,7 @@ local function advance(route, id, tokens, calls)
   add(w, tokens)
   for _ = 2, calls do add(w, 0) end
   keepPace(w, tokens, w.tokenLimit, false)
-  w.changed = true
+  w.ahead, w.changed = w.now, true
   local callsLeft, tokensLeft = -1, -1
   for _, index in ipairs(route.shares) do
     local t = shareAt(index)

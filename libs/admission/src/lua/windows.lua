@@ -77,6 +77,8 @@ local function open(index)
   if state then
     of, w.sum, w.count, w.head, w.newest, w.cool, w.kept, w.unseen, w.measured, w.pace, w.floor, w.limit, w.mean,
       w.breaker, w.since, w.gate, w.openings = unpackNumbers('<ddddddddddddddddd', state)
+    -- A worker of before may have written it.
+    w.ahead = #state >= 18 * 8 and unpackNumbers('<d', state, 17 * 8 + 1) or 0
     if w.newest > time + settings.tokenWindow then
       forget()
       of = nil
@@ -85,7 +87,7 @@ local function open(index)
   if of ~= epoch then
     call('DEL', w.state, w.log)
     w.sum, w.count, w.head, w.newest, w.cool, w.kept, w.unseen, w.measured = 0, 0, 0, 0, 0, 0, -1, epoch
-    w.pace, w.floor, w.limit, w.mean, w.breaker, w.since, w.gate, w.openings = 0, 0, -1, 0, 0, 0, 0, 0
+    w.pace, w.floor, w.limit, w.mean, w.breaker, w.since, w.gate, w.openings, w.ahead = 0, 0, -1, 0, 0, 0, 0, 0, 0
     w.changed = true
     return w
   end
@@ -109,8 +111,8 @@ local function save(w)
     call('PEXPIRE', w.log, w.kept - time)
     call('PEXPIRE', w.slots, w.kept - time)
   end
-  call('SET', w.state, pack('<ddddddddddddddddd', epoch, w.sum, w.count, w.head, w.newest, w.cool, w.kept, w.unseen,
-    w.measured, w.pace, w.floor, w.limit, w.mean, w.breaker, w.since, w.gate, w.openings), 'PX', whole(w.kept - time))
+  call('SET', w.state, pack('<dddddddddddddddddd', epoch, w.sum, w.count, w.head, w.newest, w.cool, w.kept, w.unseen,
+    w.measured, w.pace, w.floor, w.limit, w.mean, w.breaker, w.since, w.gate, w.openings, w.ahead), 'PX', whole(w.kept - time))
 end
 
 -- A script call may be about many requests: the state of a deployment is read once and written once for all of them. What
@@ -176,7 +178,9 @@ local function tokensFit(w, tokens, limit, allowed)
   end
 end
 
+-- Calls whose room was reserved ahead (the last time at `ahead`) may come that much later.
 local function callsFit(w, limit, window)
+  if w.now < w.ahead + window + settings.aheadMs then window = window + settings.aheadMs end
   if w.count >= limit then return timeAt(w.log, -limit) + window end
   -- In the first window of an epoch it counts as full before the epoch, evenly.
   if w.now >= epoch + window then return w.now end
