@@ -33,6 +33,9 @@ const usage = `usage: sluice COMMAND [OPTIONS]
              --url and --key as above; the key needs the scope admin.
 `
 
+/** A command's own part of the usage. */
+const usageOf = (name: string): string => usage.split('\n\n').find((part) => part.startsWith(`  ${name} `)) ?? ''
+
 const commands: Record<string, (args: string[]) => Promise<void>> = {
   batch: (args) => batchCommand(args, process.env),
   keys: (args) => keysCommand(args, process.env),
@@ -61,6 +64,8 @@ if (command === undefined) {
   const asked = name === '--help' || name === 'help'
   process[asked ? 'stdout' : 'stderr'].write(usage)
   process.exitCode = asked ? 0 : 1
+} else if (args.includes('--help') || args.includes('-h')) {
+  process.stdout.write(`usage: sluice COMMAND [OPTIONS]\n\n${usageOf(name).trimEnd()}\n`)
 } else {
   try {
     await command(args)

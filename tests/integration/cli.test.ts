@@ -27,6 +27,12 @@ const write = (name: string, lines: readonly unknown[]) => {
 }
 const prompt = (content: string) => [{ role: 'user', content }]
 
+it.each(['score', 'calibrate', 'batch', 'keys'])('sluice %s --help tells its own options, and does nothing', (name) => {
+  const { status, stdout, stderr } = sluice(name, '--help')
+  expect([status, stderr]).toEqual([0, ''])
+  expect(stdout.match(/^  \w+/gm)).toEqual([`  ${name}`])
+})
+
 describe('sluice score', () => {
   it('writes a score per line, for ids of every kind', () => {
     const lines = [
