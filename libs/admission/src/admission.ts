@@ -40,6 +40,17 @@ const shortestCoolDownMs = 10
 const hasLimit = (share: TenantShare): boolean =>
   share.requestsPerMinute !== undefined || share.tokensPerMinute !== undefined || share.concurrency !== undefined
 
+/** Tokens of the deployment's window, those included that somebody else is assumed to have used. */
+const inUseOf = ({
+  quota,
+  usedTokens,
+  unseenTokens,
+}: {
+  quota: Quota
+  usedTokens: number
+  unseenTokens: number
+}): number => Math.min(quota.tokensPerMinute, usedTokens + unseenTokens)
+
 /**
  * Admission over a Redis that all workers share.
  *
@@ -71,7 +82,11 @@ export function createAdmission(options: AdmissionOptions): Admission {
   const ahead = new Ahead({
     clock,
     newId: () => nextId(),
-    reserve: (ask) => shared.reserve(ask),
+    reserve: async (ask) => {
+      const room = await shared.reserve(ask)
+      if (room.kind === 'room') view.granted(room.quota.name, inUseOf(room), room.slotsInUse - 1 + (ask.calls ?? 1))
+      return room
+    },
     settle: (lot) => {
       counted?.reservedAhead(lot.usedCalls, lot.calls - lot.usedCalls)
       const isSpent = lot.usedCalls === lot.calls && lot.usedTokens === lot.tokens
@@ -183,14 +198,14 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const taken = reservesAhead && !paced && first !== undefined ? ahead.take(first, shares, tokens) : undefined
     if (taken !== undefined) {
       const { room, left } = taken
-      const inUse = Math.min(room.quota.tokensPerMinute, room.usedTokens + room.unseenTokens)
-      return grantOf(taken.id, shares, room, { tokens, utilisation: inUse / room.quota.tokensPerMinute, left })
+      const utilisation = inUseOf(room) / room.quota.tokensPerMinute
+      return grantOf(taken.id, shares, room, { tokens, utilisation, left })
     }
     const id = nextId()
     const room = await shared.reserve({ id, candidates, shares, tokens, paced, signal })
     if (room.kind === 'later') return room
-    const { quota, usedTokens, unseenTokens, slotsInUse, tenantLeft: left } = room
-    const inUse = Math.min(quota.tokensPerMinute, usedTokens + unseenTokens)
+    const { quota, slotsInUse, tenantLeft: left } = room
+    const inUse = inUseOf(room)
     view.granted(quota.name, inUse, slotsInUse)
     return grantOf(id, shares, room, { tokens, utilisation: inUse / quota.tokensPerMinute, left })
   }
