@@ -1,4 +1,11 @@
-import { type Admission, type AdmissionOptions, assumeIdle, createAdmission, type Grant } from '@sluice/admission'
+import {
+  type Admission,
+  type AdmissionOptions,
+  assumeIdle,
+  createAdmission,
+  type Grant,
+  type TenantShare,
+} from '@sluice/admission'
 import { emptyUsage } from '@sluice/contracts'
 import { ManualClock } from '@sluice/resilience'
 import * as fc from 'fast-check'
@@ -61,7 +68,12 @@ function worker(options: Partial<AdmissionOptions> = {}) {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-async function granted(admission: Admission, tokens: number, shares = [tenant], quota = wide): Promise<Grant> {
+async function granted(
+  admission: Admission,
+  tokens: number,
+  shares: TenantShare[] = [tenant],
+  quota = wide,
+): Promise<Grant> {
   const answer = await admission.reserve({ candidates: [quota], tenant: shares, tokens })
   if (answer.kind !== 'granted') throw new Error(`expected room, got ${JSON.stringify(answer)}`)
   return answer
@@ -175,6 +187,42 @@ it('a deployment that refused or failed is asked for anew', async () => {
     expect(asked.times).toBe(before + 1)
     expect(next.kind).toBe(outcome === 'model_rate_limited' ? 'later' : 'granted')
   }
+})
+
+it('a caller or a deployment whose limits changed finds no room of before', async () => {
+  const { admission, asked } = worker()
+  await stream(admission, 100)
+  const before = asked.times
+  const lowered = { ...tenant, requestsPerMinute: 100 }
+  const answer = await admission.reserve({ candidates: [wide], tenant: [lowered], tokens: 100 })
+  expect(answer).toMatchObject({ kind: 'later', reason: 'tenant' })
+  await granted(admission, 100, [tenant], { ...wide, tokensPerMinute: 1_000_000 })
+  expect(asked.times).toBe(before + 2)
+})
+
+it('a cool-down that was told before its call ended is heeded at once', async () => {
+  const { admission, asked } = worker()
+  let [last, before] = [await stream(admission, 100), -1]
+  // Its room was reserved ahead, and more.
+  while (before !== asked.times) {
+    before = asked.times
+    last = await stream(admission, 1)
+  }
+  await admission.cooled(last, 5_000)
+  const answer = await admission.reserve({ candidates: [wide], tenant: [tenant], tokens: 100 })
+  expect(answer).toMatchObject({ kind: 'later', reason: 'deployment' })
+})
+
+it('whose own calls in flight are limited finds the slot of one that ended free at every worker', async () => {
+  const single = { name: 'fabrikam', concurrency: 1 }
+  const { admission } = worker({ leaseMs: 600_000 })
+  ;(await granted(admission, 100, [single])).end(ended)
+  // No time passes on the worker's clock.
+  const other = worker({ leaseMs: 600_000 }).admission
+  await until(async () => {
+    const answer = await other.reserve({ candidates: [wide], tenant: [single], tokens: 100 })
+    return answer.kind === 'granted'
+  }, 'the slot is free')
 })
 
 it('a drain is heeded by every worker when its lots have ended', async () => {

@@ -157,6 +157,20 @@ it('agrees with a model that counts, on every grant, every correction, and every
   )
 }, 120_000)
 
+it('counts nothing of a minute whose state has expired', async () => {
+  const admission = admissionWorker(redis, { redis: redis.client, time: () => now })
+  const ask = () => admission.granted({ candidates: [wide], tenant: [shares.contoso], tokens: 100 })
+  for (let second = 0; second < 5; second++, now += 1_000) await ask()
+  expect(await redis.client.pttl('{sluice:admission}:tenant-log:contoso')).toBeGreaterThan(61_000)
+  now += 300_000
+  await redis.client.del('{sluice:admission}:tenant-state:contoso')
+  for (let second = 0; second < 3; second++, now += 1_000) await ask()
+  // What is left of those of five minutes ago would leave the minute a second time with the first of these.
+  now += 59_000
+  expect((await ask()).tenantLeft).toMatchObject({ requests: 20 - 2, tokens: 3_000 - 200 })
+  admission.close()
+})
+
 it('takes nothing of the deployment when the tenant has no room, nor of the tenant when the deployment has none', async () => {
   const admission = admissionWorker(redis, { redis: redis.client, time: () => now })
   const narrow = { name: 'a', tokensPerMinute: 500, requestsPerMinute: 6_000 }

@@ -65,6 +65,8 @@ class Rooms {
   readonly keysAtLimit = new Set<string>()
   /** Tries of theirs. */
   refusedKeys = 0
+  /** Told of each try, before it is known whether there is room. */
+  tried: (customId: string) => void = () => {}
   /** Keeps a call going until it resolves. */
   during: (customId: string, signal: AbortSignal) => Promise<void> = async () => {}
   afterMs = 50
@@ -74,6 +76,8 @@ class Rooms {
       const { model } = body
       const decision = { score: null, tier: null, model, deployment: model, region: 'r', why: 'test', attempts: [] }
       const whole = { ...decision, cache: 'off' as const, escalated: false }
+      const name = String((body.messages as { content: string }[])[0]?.content)
+      this.tried(name)
       if (this.keysAtLimit.has(keyLimits?.principal ?? '')) {
         this.refusedKeys++
         return { kind: 'later', afterMs: this.afterMs, reason: 'tenant', decision: whole, modelMs: 0 }
@@ -82,7 +86,6 @@ class Rooms {
       if (left <= 0) return { kind: 'later', afterMs: this.afterMs, reason: 'full', decision: whole, modelMs: 0 }
       this.room.set(model, left - 1)
       await onAttempt?.({ deployment: model, number: 1 })
-      const name = String((body.messages as { content: string }[])[0]?.content)
       this.calls.push(name)
       await this.during(name, signal)
       signal.throwIfAborted()

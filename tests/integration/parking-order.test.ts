@@ -242,4 +242,53 @@ describe('what was interrupted', () => {
     fixture.nowMs += 1_000
     expect(idsOf(await fixture.serve(parking, 9))).toEqual([row?.id])
   })
+
+  it('goes first once: when nobody says how its try ended it is a row like any other', async () => {
+    const [row] = await fixture.park(parking, 1, { lane: 'bulk', interrupted: true })
+    const others = await fixture.park(parking, 3, { lane: 'interactive', tenant: 'other' })
+    parking.charge('bulk', 't', 5_000)
+    expect((await nextRow()).id).toBe(row?.id)
+    // Its worker died before it claimed the row, so the row does not know.
+    fixture.nowMs += 20_000
+    expect(idsOf(await fixture.serve(parking, 9))).toEqual(idsOf([...others, row as ParkedRow]))
+    expect(await fixture.leftovers()).toEqual([])
+  })
+
+  it('is left alone for as long as there is known to be no room when it is parked', async () => {
+    const row = fixture.row({ interrupted: true })
+    expect(await parking.park(row, { roomInMs: 1_000 })).toEqual({ position: 0, etaMs: [1_000, 1_000] })
+    expect(await fixture.serve(parking, 9)).toEqual([])
+    fixture.nowMs += 1_000
+    expect(idsOf(await fixture.serve(parking, 9))).toEqual([row.id])
+  })
+
+  it('has its charge back when it was tried in its lane’s turn and found no room', async () => {
+    const [first] = await fixture.park(parking, 1, { lane: 'bulk', interrupted: true })
+    const [second] = await fixture.park(parking, 1, { lane: 'interactive', interrupted: true })
+    await parking.later(await nextRow(), 1_000, 'class')
+    const passes = await redis.client.hgetall('{sluice:parking}:pass')
+    // Its lane has more weight than the one that found no room, so it is tried all the same.
+    const tried = await nextRow()
+    expect(tried.id).toBe(second?.id)
+    await parking.later(tried, 1_000, 'class')
+    expect(await redis.client.hgetall('{sluice:parking}:pass')).toMatchObject(passes)
+    fixture.nowMs += 1_000
+    expect(idsOf(await fixture.serve(parking, 9))).toEqual([first?.id, second?.id])
+  })
+
+  it('has no time to expect while its lane is paused', async () => {
+    const [row] = await fixture.park(parking, 1, { interrupted: true })
+    await parking.setPaused('standard', true)
+    expect(await parking.place('t', row?.id ?? '')).toEqual({ position: 0, etaMs: undefined })
+  })
+})
+
+it('a row that was handed out because it expired, and was put back, is given no charge back', async () => {
+  await fixture.park(parking, 1, { deadlineMs: fixture.nowMs + 10 })
+  fixture.nowMs += 20
+  const passes = await redis.client.hgetall('{sluice:parking}:pass')
+  const next = await parking.next(all)
+  expect(next).toMatchObject({ kind: 'row', because: 'expired' })
+  if (next.kind === 'row') await parking.later(next.row, 1_000, 'row')
+  expect(await redis.client.hgetall('{sluice:parking}:pass')).toEqual(passes)
 })

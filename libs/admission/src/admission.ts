@@ -130,6 +130,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   const cooled = async ({ deployment, quota }: Grant, ms: number) => {
+    ahead.drop(deployment)
     own.cool(deployment, clock.monotonic() + ms)
     if (mode === 'alone') return
     await shared
@@ -147,7 +148,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     await shared.run('observe', { deployments: [deployment], operands }).catch(leave)
   }
 
-  const ended = async (id: string, grant: Grant, shares: readonly TenantShare[], call: CallEnd) => {
+  const ended = async (id: string, grant: Grant, shares: readonly TenantShare[], call: CallEnd, wasAhead: boolean) => {
     held.remove(id)
     const now = clock.monotonic()
     const asked = Math.min(Math.max(call.retryAfterMs ?? usualCoolDownMs, shortestCoolDownMs), longestCoolDownMs)
@@ -156,7 +157,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (coolMs > 0) own.cool(grant.deployment, now + coolMs)
     own.ended(grant.deployment, call.outcome, isFailure(call.outcome), now)
     if (mode === 'alone') return
-    await shared.finish(id, grant, shares, call, coolMs).catch(leave)
+    // Whoever may have few calls in flight is refused the next one, perhaps by another worker, until its slot is free.
+    const canWait = wasAhead || shares.every(({ concurrency }) => concurrency === undefined)
+    await shared.finish(id, grant, shares, call, { coolMs, canWait }).catch(leave)
     await observed(grant, call)
   }
 
@@ -164,7 +167,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     id: string,
     shares: readonly TenantShare[],
     room: { quota: Quota; usedTokens: number; unseenTokens?: number; atMs?: number },
-    more: Pick<Grant, 'tokens' | 'utilisation'> & { left?: Grant['tenantLeft'] },
+    more: Pick<Grant, 'tokens' | 'utilisation'> & { left?: Grant['tenantLeft']; wasAhead?: boolean },
   ): Grant => {
     const { quota, usedTokens, unseenTokens = 0, atMs } = room
     let open = true
@@ -183,7 +186,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       end(call) {
         if (!open) return
         open = false
-        void ended(id, grant, shares, call)
+        void ended(id, grant, shares, call, more.wasAhead === true)
       },
     }
     return grant
@@ -199,7 +202,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (taken !== undefined) {
       const { room, left } = taken
       const utilisation = inUseOf(room) / room.quota.tokensPerMinute
-      return grantOf(taken.id, shares, room, { tokens, utilisation, left })
+      return grantOf(taken.id, shares, room, { tokens, utilisation, left, wasAhead: true })
     }
     const id = nextId()
     const room = await shared.reserve({ id, candidates, shares, tokens, paced, signal })

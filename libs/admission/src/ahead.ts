@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '@sluice/resilience'
 import type { Grant, Quota, TenantShare } from './admission-types.ts'
-import type { Ask } from './script-batches.ts'
+import { type Ask, isSameQuota, isSameShare } from './script-batches.ts'
 import type { SharedReservation } from './shared-admission.ts'
 import { aheadMs } from './windows.ts'
 
@@ -42,7 +42,9 @@ const mostCalls = 100
 const mostPart = 1 / 50
 /** After a refusal, which says that more than half of something is used. */
 const pauseMs = 250
-const manyStreams = 1_000
+/** More callers than this at once are not looked at: only some of them call often enough, and looking is linear. */
+const mostStreams = 256
+const idleMs = 1_000
 
 /**
  * Reserves for calls that are about to come, where they come one after the other: all of a steady stream but the first
@@ -55,6 +57,7 @@ export class Ahead {
   /** By deployment; a few callers each. */
   readonly #streams = new Map<string, Stream[]>()
   #count = 0
+  #forgotMs = -Infinity
   #timer: Timer | undefined
 
   constructor(options: AheadOptions) {
@@ -67,6 +70,7 @@ export class Ahead {
     if (quota.kind === 'ptu') return undefined
     const now = this.#options.clock.monotonic()
     const stream = this.#streamOf(quota, shares, now)
+    if (stream === undefined) return undefined
     stream.count(tokens, now)
     const taken = stream.take(tokens, now)
     if (stream.wantsMore(now)) {
@@ -92,28 +96,33 @@ export class Ahead {
     this.#timer = undefined
   }
 
-  #streamOf(quota: Quota, shares: readonly TenantShare[], now: number): Stream {
-    let streams = this.#streams.get(quota.name)
-    if (streams === undefined) this.#streams.set(quota.name, (streams = []))
-    const found = streams.find((one) => one.isOf(shares))
+  #streamOf(quota: Quota, shares: readonly TenantShare[], now: number): Stream | undefined {
+    const found = this.#streams.get(quota.name)?.find((one) => one.isOf(quota, shares))
     if (found !== undefined) return found
-    if (this.#count >= manyStreams) this.#forget(now)
+    if (this.#count >= mostStreams && !this.#forget(now)) return undefined
     const stream = new Stream(quota, shares, now)
-    this.#streams.get(quota.name)?.push(stream)
+    const streams = this.#streams.get(quota.name)
+    if (streams === undefined) this.#streams.set(quota.name, [stream])
+    else streams.push(stream)
     this.#count++
     return stream
   }
 
-  #forget(now: number): void {
+  /** @returns whether there is a place for another caller now */
+  #forget(now: number): boolean {
+    if (now - this.#forgotMs < idleMs) return false
+    this.#forgotMs = now
     for (const [name, streams] of this.#streams) {
       const kept = streams.filter((stream) => !stream.isIdle(now))
       this.#count -= streams.length - kept.length
-      this.#streams.set(name, kept)
+      if (kept.length > 0) this.#streams.set(name, kept)
+      else this.#streams.delete(name)
     }
+    return this.#count < mostStreams
   }
 
   async #ask(stream: Stream, now: number): Promise<void> {
-    const { newId, reserve, onFailure } = this.#options
+    const { clock, newId, reserve, settle, onFailure } = this.#options
     const { quota, shares } = stream
     const wish = stream.wish()
     const id = newId()
@@ -125,9 +134,12 @@ export class Ahead {
         return
       }
       const lot: Lot = { id, quota, shares, room, ...wish, usedCalls: 0, usedTokens: 0, untilMs: now + aheadMs }
-      if (this.#streams.get(quota.name)?.includes(stream) !== true) return this.#options.settle(lot)
+      // A Redis that takes as long as a lot lives is not to be asked for what nobody can use.
+      const isLate = clock.monotonic() >= lot.untilMs
+      if (isLate) stream.pausedUntilMs = now + pauseMs
+      if (isLate || this.#streams.get(quota.name)?.includes(stream) !== true) return settle(lot)
       stream.lots.push(lot)
-      this.#timer ??= this.#options.clock.setTimeout(() => this.#sweep(), aheadMs)
+      this.#timer ??= clock.setTimeout(() => this.#sweep(), aheadMs)
     } catch (error) {
       onFailure(error)
     } finally {
@@ -176,12 +188,17 @@ class Stream {
     this.#mostTokens = Math.min(...limits) * mostPart
   }
 
-  isOf(shares: readonly TenantShare[]): boolean {
-    return shares.length === this.shares.length && shares.every(({ name }, index) => name === this.shares[index]?.name)
+  /** Whoever has other limits than before is another caller: what was reserved for it was so within the former ones. */
+  isOf(quota: Quota, shares: readonly TenantShare[]): boolean {
+    return (
+      shares.length === this.shares.length &&
+      shares.every((one, index) => isSameShare(one, this.shares[index] as TenantShare)) &&
+      isSameQuota(quota, this.quota)
+    )
   }
 
   isIdle(now: number): boolean {
-    return !this.asking && this.lots.length === 0 && now - this.#sinceMs > 1_000
+    return !this.asking && this.lots.length === 0 && now - this.#sinceMs > idleMs
   }
 
   count(tokens: number, now: number): void {

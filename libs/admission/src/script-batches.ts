@@ -56,7 +56,7 @@ class Named<T extends { name: string }> {
   takes(some: readonly T[]): boolean {
     return some.every((one) => {
       const known = this.all[(this.#index.get(one.name) ?? 0) - 1]
-      return known === undefined || known === one || this.#same(known, one)
+      return known === undefined || this.#same(known, one)
     })
   }
 
@@ -68,22 +68,23 @@ class Named<T extends { name: string }> {
   }
 }
 
-const namedQuotas = () =>
-  new Named<Quota>(
-    (a, b) =>
-      a.tokensPerMinute === b.tokensPerMinute &&
-      a.requestsPerMinute === b.requestsPerMinute &&
-      a.maxConcurrency === b.maxConcurrency &&
-      a.kind === b.kind,
-  )
+export const isSameQuota = (a: Quota, b: Quota): boolean =>
+  a === b ||
+  (a.name === b.name &&
+    a.tokensPerMinute === b.tokensPerMinute &&
+    a.requestsPerMinute === b.requestsPerMinute &&
+    a.maxConcurrency === b.maxConcurrency &&
+    a.kind === b.kind)
 
-const namedShares = () =>
-  new Named<TenantShare>(
-    (a, b) =>
-      a.requestsPerMinute === b.requestsPerMinute &&
-      a.tokensPerMinute === b.tokensPerMinute &&
-      a.concurrency === b.concurrency,
-  )
+export const isSameShare = (a: TenantShare, b: TenantShare): boolean =>
+  a === b ||
+  (a.name === b.name &&
+    a.requestsPerMinute === b.requestsPerMinute &&
+    a.tokensPerMinute === b.tokensPerMinute &&
+    a.concurrency === b.concurrency)
+
+const namedQuotas = () => new Named<Quota>(isSameQuota)
+const namedShares = () => new Named<TenantShare>(isSameShare)
 
 /** @param encode adds up the operands, and keys beyond those of deployments and shares */
 function batchesOf<T>(

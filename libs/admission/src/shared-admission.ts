@@ -225,7 +225,13 @@ export function createSharedAdmission(options: {
       return quotas.map((quota, index) => stateOf(quota, answer[index] as readonly unknown[]))
     },
 
-    finish(id: string, grant: Grant, shares: readonly TenantShare[], call: CallEnd, coolMs: number): Promise<void> {
+    finish(
+      id: string,
+      grant: Grant,
+      shares: readonly TenantShare[],
+      call: CallEnd,
+      { coolMs, canWait }: { coolMs: number; canWait: boolean },
+    ): Promise<void> {
       const { quota, tokens, atMs = 0 } = grant
       const { outcome, ms, firstByteMs, usage } = call
       const actual = usage === undefined ? -1 : usage.input_tokens - freeTokens(usage, quota) + usage.output_tokens
@@ -240,7 +246,7 @@ export function createSharedAdmission(options: {
       const said = scriptOutcome(outcome)
       return new Promise((done, failed) => {
         const fields = { id, quota, shares, outcome: said, atMs, tokens, actual, ms, latency, measure, coolMs }
-        if (said === 'ok') gatherEnds()
+        if (said === 'ok' && canWait) gatherEnds()
         else gather()
         ends.push({ ...fields, done, failed })
       })

@@ -84,8 +84,10 @@ local function estimate(lane, tenant, tokens, capacity, blockedForMs)
 end
 
 local function placeOfInterrupted(entry)
+  local position = call('ZCOUNT', interrupted, '-inf', '(' .. whole(entry.due))
+  if call('SISMEMBER', key('paused'), entry.lane) == 1 then return { position = position } end
   local till = max(now, number(call('HGET', blocked, '!|' .. entry.class)) or 0)
-  return { position = call('ZCOUNT', interrupted, '-inf', '(' .. whole(entry.due)), eta = { till - now, till - now } }
+  return { position = position, eta = { till - now, till - now } }
 end
 
 local function place(row, entry, capacity)

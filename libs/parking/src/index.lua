@@ -119,9 +119,10 @@ local function count(entry, sign)
 end
 
 -- Every lease has a number of its own. Who comes too late with an answer, because the lease had ended and the row was
--- handed to another or parked anew, changes nothing.
-local function lease(row, entry)
+-- handed to another or parked anew, changes nothing. `charged`: its tokens are to be given back when there is no room.
+local function lease(row, entry, charged)
   dequeue(row, entry)
+  entry.charged = charged
   entry.turn = call('INCR', key('turns'))
   call('HSET', entries, row, cjson.encode(entry))
   call('ZADD', leases, whole(now + leaseMs), row)

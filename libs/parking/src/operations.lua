@@ -42,7 +42,7 @@ function operations.park()
   if input.readyInMs > 0 then
     call('ZADD', delayed, whole(now + input.readyInMs), row)
   else
-    if input.blockMs then block(entry.lane, entry.class, entry.tokens, now + input.blockMs) end
+    if input.blockMs then block(entry, now + input.blockMs) end
     enqueue(row, entry)
     if not input.ifAbsent then
       answer = place(row, entry, input.capacity)
@@ -60,6 +60,12 @@ local function comeBack(from)
     call('ZREM', from, row)
     if entry then
       endTry(row, entry)
+      -- Its worker died before it claimed the row, which therefore does not count the crash: such a one must not be the
+      -- first that every worker tries, for ever.
+      if from == leases and entry.interrupted then
+        entry.interrupted = nil
+        call('HSET', entries, row, cjson.encode(entry))
+      end
       enqueue(row, entry)
     end
   end
@@ -139,7 +145,7 @@ function operations.later()
   if not entry then return {} end
   dequeue(input.row, entry)
   endTry(input.row, entry)
-  if not entry.interrupted then charge(entry.lane, entry.tenant, -entry.tokens) end
+  if entry.charged then charge(entry.lane, entry.tenant, -entry.tokens) end
   local till = now + input.afterMs
   if input.because == 'row' then
     call('ZADD', delayed, whole(till), input.row)
@@ -148,8 +154,7 @@ function operations.later()
   if input.because == 'tenant' then
     call('HSET', blocked, 't:' .. entry.tenant, whole(till))
   else
-    block(entry.lane, entry.class, entry.tokens, till)
-    if entry.interrupted then call('HSET', blocked, '!|' .. entry.class, whole(till)) end
+    block(entry, till)
   end
   enqueue(input.row, entry)
   return {}

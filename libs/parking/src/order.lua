@@ -107,8 +107,8 @@ local function pickInterrupted(open)
   return nil, nil, wake
 end
 
-local function try(row, entry)
-  lease(row, entry)
+local function try(row, entry, charged)
+  lease(row, entry, charged)
   call('ZADD', key('probes', entry.class), whole(now + probeMs), row)
 end
 
@@ -140,7 +140,7 @@ local function pick(lanes)
       setPass('vl', max(pass('vl'), lane.pass))
       setPass('vt', max(pass('vt'), best.pass))
       charge(lane.name, entry.tenant, entry.tokens)
-      try(best.row, entry)
+      try(best.row, entry, true)
       return best.row, entry, wake
     end
   end
@@ -150,7 +150,8 @@ end
 -- There is no room for a row of this lane until then, so there is none for those that come after it: its own lane and
 -- the lanes of less weight. A lane that is owed more than its head asks for holds everybody up: something small would
 -- always fit before something large, for ever.
-local function block(lane, class, tokens, untilMs)
+local function block(entry, untilMs)
+  local lane, class, tokens = entry.lane, entry.class, entry.tokens
   local weight = laneWeights[lane] or 1
   local owed = (pass('vl') - lanePass(lane, weight)) * weight
   for other, ofOther in pairs(laneWeights) do
@@ -158,5 +159,6 @@ local function block(lane, class, tokens, untilMs)
       call('HSET', blocked, other .. '|' .. class, whole(untilMs))
     end
   end
+  if entry.interrupted then call('HSET', blocked, '!|' .. class, whole(untilMs)) end
   call('HSET', key('window'), class, 1)
 end

@@ -18,7 +18,8 @@ local function openTenant(index)
   end
   -- As with deployments: a clock that was set back stands still, or starts over when that would take too long.
   if not state or t.newest > time + settings.tokenWindow or leaves(floor(t.newest / 1000)) <= time then
-    if state then call('DEL', t.log) end
+    -- Also without a state: the log may not have expired with it.
+    call('DEL', t.log)
     t.calls, t.tokens, t.head, t.newest, t.secondCalls, t.secondTokens, t.kept = 0, 0, 0, 0, 0, 0, 0
     t.mean, t.changed = t.mean or 0, state
     return t
@@ -78,7 +79,8 @@ local function addToTenant(t, tokens, calls)
   if second ~= before then
     if t.secondCalls > 0 then
       call('RPUSH', t.log, whole(before) .. ':' .. whole(t.secondCalls) .. ':' .. whole(t.secondTokens))
-      if t.head == 0 then t.head = before end
+      -- A log that begins anew has no end of its own yet.
+      if t.head == 0 then t.head, t.kept = before, 0 end
     end
     t.secondCalls, t.secondTokens = 0, 0
   end
