@@ -25,4 +25,4 @@ USER node
 # Probes and metrics are asked for from outside of the container.
 # Threads are what names are resolved on: receivers whose names do not resolve must not hold up the others.
 ENV HOST=0.0.0.0 HEALTH_HOST=0.0.0.0 UV_THREADPOOL_SIZE=64
-CMD ["node", "--max-semi-space-size=64", "services/ingest/src/main.ts"]
+CMD ["node", "--max-semi-space-size=64", "--no-allocation-site-pretenuring", "services/ingest/src/main.ts"]

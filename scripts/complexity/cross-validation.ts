@@ -64,9 +64,8 @@ export function crossValidate(outcomes: readonly Outcome[], folds: Int32Array) {
     heads.push(own)
     for (const [at, { dense, ngrams }] of outcomes.entries()) {
       if (folds[at] !== fold) continue
-      const pushes = new Float64Array(dense.length)
-      raw.fails[at] = logOdds(own.fails, dense, ngrams, pushes)
-      raw.gains[at] = logOdds(own.gains, dense, ngrams, pushes)
+      raw.fails[at] = logOdds(own.fails, dense, ngrams)
+      raw.gains[at] = logOdds(own.gains, dense, ngrams)
     }
   }
   const models = heads.map((own, fold) => {

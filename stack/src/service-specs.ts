@@ -8,9 +8,10 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 
 // The batch worker's files pass through it as short-lived lines. With a large young generation many of them outlive a
 // scavenge and are garbage only afterwards, which costs a hundred megabytes (`npm run bench -- batch`). Ingest's calls live
-// for as long as a model takes: with a small one they would all grow old before they end (`npm run bench -- gateway`).
+// for as long as a model takes: with a small one they would all grow old before they end (`npm run bench -- gateway`), and so
+// they would where V8 makes objects old at once that it has seen survive: docs/decisions/2026-11-21-calls-stay-young.md.
 const nodeOptions: Record<ServiceName, string[]> = {
-  ingest: ['--max-semi-space-size=64'],
+  ingest: ['--max-semi-space-size=64', '--no-allocation-site-pretenuring'],
   'router-worker': [],
   'batch-worker': ['--max-semi-space-size=4'],
   notifier: [],

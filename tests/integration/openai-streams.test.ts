@@ -159,6 +159,43 @@ describe('after the first output', () => {
     expect(seen).toEqual(['response.created', 'response.output_text.delta'])
   })
 
+  it('the mark of the end is passed on while the upstream keeps its answer open', async () => {
+    let close: () => void = () => undefined
+    const door = await oddDoor((_, response) => {
+      events(response).write(role + hello)
+      close = () => response.end()
+      setImmediate(() => response.write('data: [DONE]\n\n'))
+    })
+    const client = new RawClient(door.port).post('/v1/chat/completions', chatBody('hi', { stream: true }))
+    await until(() => client.text.includes('[DONE]'), 'it reads the mark')
+    expect(client.text.endsWith('0\r\n\r\n')).toBe(false)
+    close()
+    await until(() => client.text.endsWith('0\r\n\r\n'), 'it ends')
+    await until(() => door.log.some((line) => line.includes('"outcome":"answered"')), 'it is logged')
+    expect(client.text.split('[DONE]')).toHaveLength(2)
+    client.socket.destroy()
+  })
+
+  it('what follows the mark of the end in the same piece comes after it', async () => {
+    const usage = chunkOf({}, { choices: [], usage: { prompt_tokens: 1, completion_tokens: 2 } })
+    const door = await oddDoor((_, response) => {
+      events(response).write(role + hello)
+      setImmediate(() => {
+        response.cork()
+        response.write('data: [DONE]\n\n')
+        response.write(usage)
+        response.write(': bye\n\n')
+        response.uncork()
+        response.end()
+      })
+    })
+    const client = new RawClient(door.port).post('/v1/chat/completions', chatBody('hi', { stream: true }))
+    await until(() => client.text.endsWith('0\r\n\r\n'), 'it ends')
+    expect(client.text.indexOf('[DONE]')).toBeGreaterThan(client.text.indexOf('hello'))
+    expect(client.text.indexOf(': bye')).toBeGreaterThan(client.text.indexOf('[DONE]'))
+    client.socket.destroy()
+  })
+
   it('events arrive whole, however the upstream’s bytes were cut', async () => {
     const text = `${role}${chunkOf({ content: 'häß' })}${chunkOf({}, { usage: null })}${chunkOf({ content: 'lich' })}data: [DONE]\n\n`
     const door = await oddDoor((_, response) => {

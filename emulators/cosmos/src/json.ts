@@ -10,9 +10,12 @@ export const isJsonObject = (value: unknown): value is JsonObject =>
 export const nestingDepth = (value: Json, limit: number): number => {
   if (typeof value !== 'object' || value === null || limit < 0) return 0
   let deepest = 0
-  for (const child of Array.isArray(value) ? value : Object.values(value)) {
+  const look = (child: Json): boolean => {
     if (typeof child === 'object' && child !== null) deepest = Math.max(deepest, nestingDepth(child, limit - 1))
-    if (deepest > limit) break
+    return deepest > limit
   }
+  // Every item written comes through here, and an array of its values would be made for each object in it.
+  if (Array.isArray(value)) value.some(look)
+  else for (const key in value) if (look(value[key] ?? null)) break
   return deepest + 1
 }

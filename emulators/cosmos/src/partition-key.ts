@@ -47,14 +47,30 @@ const component = (value: Json | undefined): PartitionKeyComponent => {
   throw badRequest('The partition key supplied is not a string, a number, a boolean or null.')
 }
 
+const stepsOfDefinitions = new WeakMap<PartitionKeyDefinition, string[][]>()
+
+const stepsOf = (definition: PartitionKeyDefinition): string[][] => {
+  const known = stepsOfDefinitions.get(definition)
+  if (known !== undefined) return known
+  const steps = definition.paths.map(pathSteps)
+  stepsOfDefinitions.set(definition, steps)
+  return steps
+}
+
 /** The item's own key; throws 400 when a component is an array or a non-empty object. */
 export const partitionKeyOf = (definition: PartitionKeyDefinition, item: JsonObject): PartitionKeyComponent[] =>
-  definition.paths.map((path) => {
+  stepsOf(definition).map((steps) => {
     let value: Json | undefined = item
-    for (const step of pathSteps(path))
-      value = isJsonObject(value) && Object.hasOwn(value, step) ? value[step] : undefined
+    for (const step of steps) value = isJsonObject(value) && Object.hasOwn(value, step) ? value[step] : undefined
     return component(value)
   })
+
+/** Whether the item's own key is this one; throws like `partitionKeyOf`. Keys compare as their components do: all scalars. */
+export const hasPartitionKey = (
+  definition: PartitionKeyDefinition,
+  item: JsonObject,
+  key: readonly PartitionKeyComponent[],
+): boolean => partitionKeyOf(definition, item).every((value, level) => value === key[level])
 
 /** Reads `x-ms-documentdb-partitionkey` (a JSON array; `{}` stands for none). */
 export const parsePartitionKey = (text: string): PartitionKeyComponent[] => {

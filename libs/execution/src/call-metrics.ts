@@ -4,7 +4,7 @@ import type { LaterReason } from './execution-types.ts'
 
 /** What execution counts, by deployment. */
 export function createCallMetrics(metrics: Metrics) {
-  const calls = metrics.counter({
+  const calls = metrics.tally({
     name: 'sluice_model_calls_total',
     help: 'Calls of deployments, by outcome: ok or an error code',
     labels: ['deployment', 'outcome'],
@@ -15,12 +15,12 @@ export function createCallMetrics(metrics: Metrics) {
     labels: ['deployment'],
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120],
   })
-  const tokens = metrics.counter({
+  const tokens = metrics.tally({
     name: 'sluice_model_tokens_total',
     help: 'Tokens as deployments counted them; cached ones are part of the input',
     labels: ['deployment', 'kind'],
   })
-  const cost = metrics.counter({
+  const cost = metrics.tally({
     name: 'sluice_model_cost_usd_total',
     help: 'Cost of answers in US dollars',
     labels: ['deployment'],
@@ -40,14 +40,14 @@ export function createCallMetrics(metrics: Metrics) {
       cascades.inc({ outcome: escalated ? 'escalated' : 'trusted' })
     },
     called(deployment: Deployment, outcome: string, ms: number) {
-      calls.inc({ deployment: deployment.name, outcome })
+      calls.add(1, deployment.name, outcome)
       seconds.observe({ deployment: deployment.name }, ms / 1000)
     },
     spent({ name }: Deployment, usage: Usage, costUsd: number) {
-      tokens.inc({ deployment: name, kind: 'input' }, usage.input_tokens)
-      tokens.inc({ deployment: name, kind: 'cached' }, usage.cached_tokens)
-      tokens.inc({ deployment: name, kind: 'output' }, usage.output_tokens)
-      cost.inc({ deployment: name }, costUsd)
+      tokens.add(usage.input_tokens, name, 'input')
+      tokens.add(usage.cached_tokens, name, 'cached')
+      tokens.add(usage.output_tokens, name, 'output')
+      cost.add(costUsd, name)
     },
     later(reason: LaterReason) {
       waits.inc({ reason })

@@ -17,19 +17,15 @@ export function createForwardAccounts(options: {
   const accounts = createAccounts(options)
 
   return {
-    /** @throws AppError `budget_exceeded` with the time until the period ends */
-    async setAside(
-      { tenant, body, url }: ForwardInput,
-      { candidates: [first] }: Route,
-    ): Promise<BudgetHold | undefined> {
+    /**
+     * @returns undefined, at once, for a tenant without a budget
+     * @throws AppError `budget_exceeded` with the time until the period ends
+     */
+    setAside({ tenant, body, url }: ForwardInput, { candidates: [first] }: Route): Promise<BudgetHold> | undefined {
       const budget = Object.hasOwn(config.tenants, tenant) ? config.tenants[tenant]?.budget : undefined
       if (budgets === undefined || first === undefined) return undefined
       if (budget?.day_usd === undefined && budget?.month_usd === undefined) return undefined
-      const estimateUsd = estimate(first, body, url)
-      const reserved = await budgets.reserve({ tenant, estimateUsd, budget })
-      if (reserved.kind === 'held') return reserved.hold
-      const { period, resetsInMs } = reserved
-      throw new AppError('budget_exceeded', `The budget of this ${period} is spent.`, { retryAfterMs: resetsInMs })
+      return reserve(budgets, { tenant, estimateUsd: estimate(first, body, url), budget })
     },
 
     /** The call is over: what it cost is charged to its hold, or counted for a tenant without a budget. */
@@ -48,6 +44,13 @@ export function createForwardAccounts(options: {
       return costUsd
     },
   }
+}
+
+async function reserve(budgets: Budgets, ask: Parameters<Budgets['reserve']>[0]): Promise<BudgetHold> {
+  const reserved = await budgets.reserve(ask)
+  if (reserved.kind === 'held') return reserved.hold
+  const { period, resetsInMs } = reserved
+  throw new AppError('budget_exceeded', `The budget of this ${period} is spent.`, { retryAfterMs: resetsInMs })
 }
 
 function estimate(first: Deployment, body: RequestBody, url: ForwardInput['url']): number {

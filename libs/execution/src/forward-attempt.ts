@@ -59,6 +59,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   readonly #settle: (end: AttemptEnd) => void
   readonly #startedAt: number
   #controller: ForwardController | undefined
+  /** The end of a stream that its upstream has called complete: see {@link #writeLast}. */
+  #last: Buffer | undefined
   #status = 0
   #headers: Headers = {}
   #form: 'error' | 'whole' | 'events' | 'bytes' = 'whole'
@@ -182,7 +184,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #onEvents(events: Buffer): void {
     const stream = this.#stream as ForwardStream
     if (events.length === 0) return
-    if (this.#committed) return this.#write(events)
+    if (this.#committed) return stream.state === 'finished' ? this.#writeLast(events) : this.#write(events)
     this.#hold(events)
     if (stream.state === 'failed') {
       const error = streamFailure(this.#options.deployment.name, stream.failure ?? {})
@@ -196,7 +198,9 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     this.#onEvents(stream.flush())
     if (this.#over) return
     if (stream.state === 'finished') {
-      return this.#stop({ kind: 'answered', usage: stream.usage }, () => sink.end())
+      const last = this.#last
+      this.#last = undefined
+      return this.#stop({ kind: 'answered', usage: stream.usage }, () => sink.end(last))
     }
     const error = new AppError('model_unavailable', `${deployment.name} broke off before the end of its answer.`)
     if (stream.state !== 'failed' || !this.#committed) return this.fail(error)
@@ -211,7 +215,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     const { deployment, head, sink, clock } = this.#options
     this.#committed = true
     this.firstByteMs = clock.monotonic() - this.#startedAt
-    sink.start({ status: this.#status, contentType: this.#contentType(), contentLength, deployment, ...head })
+    const { score, limits } = head
+    sink.start({ status: this.#status, contentType: this.#contentType(), contentLength, deployment, score, limits })
   }
 
   #commit(contentLength?: number): void {
@@ -267,6 +272,19 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     this.#controller?.pause()
   }
 
+  /** Nearly always the upstream's own end was read with its last events: then both leave in one piece. */
+  #writeLast(events: Buffer): void {
+    this.#flushLast()
+    this.#last = events
+    process.nextTick(() => this.#flushLast())
+  }
+
+  #flushLast(): void {
+    const last = this.#last
+    this.#last = undefined
+    if (last !== undefined) this.#write(last)
+  }
+
   #resume(): void {
     if (this.#pausedAt === undefined) return
     this.#pausedAt = undefined
@@ -283,6 +301,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   /** The one way out. The upstream's connection is kept only when its answer was read to the end. */
   #stop(end: AttemptEnd, say?: () => void): void {
     if (this.#over) return
+    if (end.kind === 'aborted') this.#last = undefined
+    else this.#flushLast()
     this.#over = true
     const { sink } = this.#options
     sink.onClose = sink.onDrain = undefined

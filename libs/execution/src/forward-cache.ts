@@ -1,4 +1,4 @@
-import { type AnswerCache, type CacheAsk, type CachedAnswer, replayStream } from '@sluice/cache'
+import { type AnswerCache, type CacheAsk, type CachedAnswer, type CacheMode, replayStream } from '@sluice/cache'
 import type { Deployment, Usage } from '@sluice/contracts'
 import { modeOf } from './cached-answers.ts'
 import type { ForwardInput, ForwardSink } from './forward-types.ts'
@@ -9,13 +9,10 @@ import type { ForwardInput, ForwardSink } from './forward-types.ts'
  */
 export function createForwardCache(cache: AnswerCache | undefined) {
   return {
-    /** @returns what was answered, undefined when the request has to run */
-    async answer(input: ForwardInput, sink: ForwardSink): Promise<CachedAnswer | undefined> {
+    /** @returns what was answered, undefined when the request has to run; undefined at once when it does not ask */
+    answer(input: ForwardInput, sink: ForwardSink): Promise<CachedAnswer | undefined> | undefined {
       const mode = modeOf(input)
-      const hit = mode === undefined ? undefined : await cache?.lookup(askOf(input), mode)
-      if (hit === undefined || sink.closed) return undefined
-      replay(hit.answer, input, sink)
-      return hit.answer
+      return cache === undefined || mode === undefined ? undefined : answerFrom(cache, mode, input, sink)
     },
 
     /** How much of an answer that is passed on as it comes is worth keeping; 0: none of it. */
@@ -43,6 +40,18 @@ export function createForwardCache(cache: AnswerCache | undefined) {
       })
     },
   }
+}
+
+async function answerFrom(
+  cache: AnswerCache,
+  mode: CacheMode,
+  input: ForwardInput,
+  sink: ForwardSink,
+): Promise<CachedAnswer | undefined> {
+  const hit = await cache.lookup(askOf(input), mode)
+  if (hit === undefined || sink.closed) return undefined
+  replay(hit.answer, input, sink)
+  return hit.answer
 }
 
 /** An answer that was held, from its first byte to its last. */

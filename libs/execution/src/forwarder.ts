@@ -1,5 +1,5 @@
 import { type Admission, type Budgets, estimateTokens, type Grant, quotaOf } from '@sluice/admission'
-import type { AnswerCache, CachedAnswer } from '@sluice/cache'
+import type { AnswerCache } from '@sluice/cache'
 import type { Attempt, Deployment, PlatformConfig, RequestBody } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import { connectionFailure, estimatedSpeechUsage, type ForwardClient, type Models } from '@sluice/models'
@@ -12,12 +12,13 @@ import { largerThan } from './failover.ts'
 import { createForwardAccounts } from './forward-accounts.ts'
 import { createForwardCache } from './forward-cache.ts'
 import { createForwardCascade } from './forward-cascade.ts'
+import { attemptOf, cacheReport, ForwardedReport } from './forward-report.ts'
 import { limitsOf } from './forward-limits.ts'
 import { createWaitingRoom, type Waiting, type WaitLimits } from './forward-room.ts'
 import type { Forwarder, ForwardInput, ForwardReport, ForwardSink } from './forward-types.ts'
 import { ForwardWatch } from './forward-watch.ts'
 import { goesOn, type ResponsePins } from './response-pins.ts'
-import type { RegionAffinity } from './region-affinity.ts'
+import type { Bound, RegionAffinity } from './region-affinity.ts'
 import type { Steps } from './run-cascade.ts'
 import { createSuspects } from './suspects.ts'
 
@@ -62,6 +63,25 @@ interface Run {
   spentUsd: number
 }
 
+/** What routing balances by; how full deployments are is looked up where there are several to balance. */
+class LiveBalance {
+  readonly affinity: readonly string[] | undefined
+  readonly home: readonly string[] | undefined
+  readonly turn: number
+  readonly #look: () => ReadonlyMap<string, number>
+
+  constructor(look: () => ReadonlyMap<string, number>, bound: Bound | undefined, turn: number) {
+    this.affinity = bound?.last === undefined ? undefined : [bound.last]
+    this.home = bound?.home
+    this.turn = turn
+    this.#look = look
+  }
+
+  get utilisation(): ReadonlyMap<string, number> {
+    return this.#look()
+  }
+}
+
 /** What a try of one deployment came to; undefined: somebody else may be asked. */
 type Tried = { report: ForwardReport } | { error: AppError }
 
@@ -82,20 +102,11 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const cascade =
     options.models === undefined ? undefined : createForwardCascade({ ...options, models: options.models })
   const names = config.deployments.map(({ name }) => name)
+  const utilisation = () => admission.utilisation(names)
   let draining = false
   let turn = 0
 
-  const report = (run: Run, outcome: ForwardReport['outcome'], more: Partial<ForwardReport> = {}): ForwardReport => ({
-    outcome,
-    score: run.route.score,
-    get why() {
-      return run.route.why
-    },
-    attempts: run.attempts,
-    costUsd: 0,
-    waitedMs: run.waiting.waitedMs,
-    ...more,
-  })
+  const aborted = (run: Run): ForwardReport => new ForwardedReport(run, 'aborted')
 
   const call = async (run: Run, deployment: Deployment, grant: Grant): Promise<Tried> => {
     const { input, sink, route, deadline } = run
@@ -115,8 +126,8 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     })
     watch.add(attempt)
     const eviction = options.evictionOf?.(deployment.name)
-    const giveUp = () => attempt.fail(eviction?.reason as AppError)
-    eviction?.addEventListener('abort', giveUp)
+    const giveUp = eviction === undefined ? undefined : () => attempt.fail(eviction.reason as AppError)
+    if (giveUp !== undefined) eviction?.addEventListener('abort', giveUp)
     let end: AttemptEnd
     try {
       const body = payload.bytes(deployment.azure_name ?? deployment.name, capOf(run, deployment))
@@ -127,7 +138,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       end = { kind: 'refused', error: error instanceof AppError ? error : connectionFailure(deployment.name, error) }
     }
     watch.delete(attempt)
-    eviction?.removeEventListener('abort', giveUp)
+    if (giveUp !== undefined) eviction?.removeEventListener('abort', giveUp)
     const ms = clock.monotonic() - started
     const { status, firstByteMs, remainingTokens } = attempt
     const failure = end.kind === 'refused' || end.kind === 'broken' ? end.error : undefined
@@ -155,7 +166,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     if (end.kind === 'answered' && end.whole !== undefined && usage !== undefined) {
       cached.keep(input, deployment, end.whole, usage, costUsd)
     }
-    return { report: report(run, end.kind, { deployment, usage, costUsd, error: failure }) }
+    return { report: new ForwardedReport(run, end.kind, deployment, usage, costUsd, failure) }
   }
 
   const attempts = async (run: Run): Promise<ForwardReport> => {
@@ -165,7 +176,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     let afterCooling = route.candidates
     let last: AppError | undefined
     for (;;) {
-      if (sink.closed) return report(run, 'aborted')
+      if (sink.closed) return aborted(run)
       if (draining) throw shuttingDown()
       if (run.deadline <= clock.now()) throw new AppError('deadline_exceeded', 'The deadline has passed.')
       if (candidates.length === 0) {
@@ -191,7 +202,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         sink,
         waiting,
       )
-      if (room.kind === 'gone') return report(run, 'aborted')
+      if (room.kind === 'gone') return aborted(run)
       if (room.kind === 'never' || room.kind === 'failing') {
         last ??= room.kind === 'never' ? tooLarge(run.tokens) : outOfOrder(room.afterMs)
         candidates = []
@@ -243,23 +254,20 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     async forward(input, sink) {
       if (draining) throw shuttingDown()
       const { url, body, options, tenant } = input
-      const hit = await cached.answer(input, sink)
+      const looked = cached.answer(input, sink)
+      const hit = looked === undefined ? undefined : await looked
       if (hit !== undefined) return cacheReport(hit)
       const named = options?.deadline === undefined ? Infinity : Date.parse(options.deadline)
       const deadline = input.deadline ?? named
       const patienceMs = Math.min(limits.waitMs, deadline - clock.now())
       const { conversation } = input
       const bound = conversation === undefined ? undefined : await affinity?.find(tenant, conversation)
-      const balance = {
-        utilisation: admission.utilisation(names),
-        affinity: bound?.last === undefined ? undefined : [bound.last],
-        home: bound?.home,
-        turn: turn++,
-      }
+      const balance = new LiveBalance(utilisation, bound, turn++)
       const decided = routing.decide({ url, body, options, config, tenant, balance })
       const route = pins !== undefined && goesOn(url, body) ? await pins.follow(tenant, body, decided) : decided
       const steps = cascade?.steps(input, route, deadline)
-      const hold = await accounts.setAside(input, route)
+      const asked = accounts.setAside(input, route)
+      const hold = asked === undefined ? undefined : await asked
       const run: Run = {
         input,
         sink,
@@ -296,16 +304,6 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
 
 const usualCoolDownMs = 1_000
 
-const cacheReport = ({ model, usage }: CachedAnswer): ForwardReport => ({
-  outcome: 'answered',
-  score: null,
-  why: `answered before by ${model}`,
-  attempts: [],
-  usage,
-  costUsd: 0,
-  waitedMs: 0,
-})
-
 /** The field that limits the answer to what `max_cost_usd` pays for, where it does not pay for everything. */
 function capOf({ input, route }: Run, { name }: Deployment): Readonly<Record<string, unknown>> {
   const cap = route.outputCaps.get(name)
@@ -322,11 +320,6 @@ const outOfOrder = (retryAfterMs: number) =>
 
 const tooLarge = (tokens: number) =>
   new AppError('no_route', `The request may take ${tokens} tokens, more than any deployment allows in a minute.`)
-
-function attemptOf({ name, region }: Deployment, status: number, ms: number, failure?: AppError): Attempt {
-  const rounded = Math.round(ms * 10) / 10
-  return { deployment: name, region, status, ms: rounded, ...(failure === undefined ? {} : { code: failure.code }) }
-}
 
 /** Of speech the provider counts its text; a recording's tokens nobody knows before it is heard. */
 function tokensOf(body: RequestBody, url: ForwardInput['url']): number {

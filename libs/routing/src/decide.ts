@@ -69,11 +69,11 @@ export function decide({ url, body, options = {}, config, tenant, priority, bala
   const ordered = (some: readonly Deployment[]) => inOrder(some, balancing, options.region?.prefer, balance)
   const maySpill = spill.includes(options.priority ?? priority ?? 'standard')
   const plan = (groups: readonly (readonly Deployment[])[], score: number | null, reason: { why: string }): Route => {
-    const [first = [], ...others] = groups.map(ordered)
-    const { now, onFailure } = withSpill(first, maySpill)
+    const { now, onFailure } = withSpill(ordered(groups[0] ?? []), maySpill)
     const head = now[0]
     if (head === undefined) throw new AppError('no_route', 'No deployment fits.', { param: 'body.model' })
-    const fallbacks = [...onFailure, ...others.flat()]
+    const fallbacks = [...onFailure]
+    for (let at = 1; at < groups.length; at++) fallbacks.push(...ordered(groups[at] ?? []))
     return {
       score,
       get why() {
@@ -89,7 +89,8 @@ export function decide({ url, body, options = {}, config, tenant, priority, bala
   }
 
   if (wanted !== 'auto') return plan([roomy(deployments, shape)], null, { why: `${wanted} as asked` })
-  const tiered = deployments.filter((d) => d.tier !== undefined)
+  const hasTier = (d: Deployment): boolean => d.tier !== undefined
+  const tiered = deployments.every(hasTier) ? deployments : deployments.filter(hasTier)
   // An endpoint without tiers (embeddings) has nothing to choose by complexity.
   if (tiered.length === 0) return plan([deployments], null, { why: `the deployments that serve ${url}` })
 
@@ -97,9 +98,11 @@ export function decide({ url, body, options = {}, config, tenant, priority, bala
   const { score } = complexity
   const scored = tierOf(score, thresholdsOf(config, tenant))
   const fitting = roomy(tiered, shape)
-  const groups = nearestFirst(scored, tiers)
-    .map((tier) => fitting.filter((d) => d.tier === tier))
-    .filter((group) => group.length > 0)
+  const groups: (readonly Deployment[])[] = []
+  for (const tier of nearestFirst[scored]) {
+    const group = tiers.includes(tier) ? fitting.filter((d) => d.tier === tier) : []
+    if (group.length > 0) groups.push(group)
+  }
   const tier = groups[0]?.[0]?.tier
   if (tier === scored) return plan(groups, score, complexity)
   return plan(groups, score, {
@@ -121,25 +124,30 @@ interface Narrowing {
 function narrow(named: readonly Deployment[], { url, body, shape, options, tiers }: Narrowing): readonly Deployment[] {
   const wanted = body.model
   const only = options.region?.only
-  let left = keep(named, (d) => d.urls.includes(url), 'body.model', `${wanted} does not serve ${url}`)
-  left = keep(
-    left,
-    (d) => only === undefined || only.includes(d.region),
-    'sluice.region.only',
-    `${wanted} has no deployment in ${only?.join(', ')}`,
+  let left = keep(
+    named,
+    (d) => d.urls.includes(url),
+    () => ['body.model', `${wanted} does not serve ${url}`],
   )
-  left = keep(
-    left,
-    (d) => d.tier === undefined || tiers.includes(d.tier),
-    'sluice.tier',
-    `${wanted} has no deployment between the tiers asked for`,
-  )
+  if (only !== undefined) {
+    left = keep(
+      left,
+      (d) => only.includes(d.region),
+      () => ['sluice.region.only', `${wanted} has no deployment in ${only.join(', ')}`],
+    )
+  }
+  if (tiers !== tierNames) {
+    left = keep(
+      left,
+      (d) => d.tier === undefined || tiers.includes(d.tier),
+      () => ['sluice.tier', `${wanted} has no deployment between the tiers asked for`],
+    )
+  }
   for (const { capability, param } of needsOf(shape, body, url)) {
     left = keep(
       left,
       (d) => d.capabilities.includes(capability),
-      param,
-      `no deployment that ${wanted} may use has ${capability}`,
+      () => [param, `no deployment that ${wanted} may use has ${capability}`],
     )
   }
   return left
@@ -147,8 +155,8 @@ function narrow(named: readonly Deployment[], { url, body, shape, options, tiers
 
 /** A priority that may not spill waits for provisioned capacity where there is some; only its failure leads elsewhere. */
 export function withSpill(deployments: readonly Deployment[], maySpill: boolean) {
+  if (maySpill || deployments.every(({ kind }) => kind !== 'ptu')) return { now: deployments, onFailure: [] }
   const provisioned = deployments.filter(({ kind }) => kind === 'ptu')
-  if (maySpill || provisioned.length === 0) return { now: deployments, onFailure: [] }
   return { now: provisioned, onFailure: deployments.filter(({ kind }) => kind !== 'ptu') }
 }
 
@@ -159,31 +167,34 @@ const thresholdsOf = ({ routing, tenants = {} }: RoutingConfig, tenant = ''): Th
 const tierOf = (score: number, { medium, large }: Thresholds): TierName =>
   score >= large ? 'large' : score >= medium ? 'medium' : 'small'
 
+/** @param complaint the field or hint that left nothing, and what to say about it */
 function keep(
   deployments: readonly Deployment[],
   fits: (deployment: Deployment) => boolean,
-  param: string,
-  complaint: string,
+  complaint: () => readonly [param: string, text: string],
 ): readonly Deployment[] {
-  const kept = deployments.filter(fits)
-  if (kept.length === 0) throw new AppError('no_route', `${complaint}.`, { param })
-  return kept
+  const kept = deployments.every(fits) ? deployments : deployments.filter(fits)
+  if (kept.length > 0) return kept
+  const [param, text] = complaint()
+  throw new AppError('no_route', `${text}.`, { param })
 }
 
 function allowedTiers(hint: SluiceOptions['tier']): readonly TierName[] {
-  const from = hint?.min === undefined ? 0 : tierNames.indexOf(hint.min)
-  const to = hint?.max === undefined ? tierNames.length - 1 : tierNames.indexOf(hint.max)
+  if (hint === undefined) return tierNames
+  const from = hint.min === undefined ? 0 : tierNames.indexOf(hint.min)
+  const to = hint.max === undefined ? tierNames.length - 1 : tierNames.indexOf(hint.max)
   if (from > to) {
-    throw new AppError('no_route', `sluice.tier: min ${hint?.min} is above max ${hint?.max}.`, { param: 'sluice.tier' })
+    throw new AppError('no_route', `sluice.tier: min ${hint.min} is above max ${hint.max}.`, { param: 'sluice.tier' })
   }
   return tierNames.slice(from, to + 1)
 }
 
-/** The scored tier, the ones above it from below, then the ones below it from above: quality is the last thing to give up. */
-function nearestFirst(scored: TierName, allowed: readonly TierName[]): readonly TierName[] {
-  const at = tierNames.indexOf(scored)
-  return [...tierNames.slice(at), ...tierNames.slice(0, at).toReversed()].filter((tier) => allowed.includes(tier))
+const nearestTo = (tier: TierName): readonly TierName[] => {
+  const at = tierNames.indexOf(tier)
+  return [...tierNames.slice(at), ...tierNames.slice(0, at).toReversed()]
 }
+/** Each tier, the ones above it from below, then the ones below it from above: quality is the last thing to give up. */
+const nearestFirst = { small: nearestTo('small'), medium: nearestTo('medium'), large: nearestTo('large') }
 
 /**
  * The deployments whose context surely holds the prompt; when that leaves none, the largest ones, because four
@@ -191,7 +202,9 @@ function nearestFirst(scored: TierName, allowed: readonly TierName[]): readonly 
  */
 function roomy(deployments: readonly Deployment[], shape: PromptShape): readonly Deployment[] {
   const tokens = Math.ceil(shape.chars / 4) + (shape.maxOutputTokens ?? 0)
-  const fitting = deployments.filter((d) => d.context_tokens >= tokens)
+  const fits = (d: Deployment): boolean => d.context_tokens >= tokens
+  if (deployments.every(fits)) return deployments
+  const fitting = deployments.filter(fits)
   if (fitting.length > 0) return fitting
   const largest = Math.max(...deployments.map((d) => d.context_tokens))
   return deployments.filter((d) => d.context_tokens === largest)

@@ -106,3 +106,40 @@ test('circular, huge and exotic values are bounded instead of fatal', () => {
   expect(lines[0]?.msg).toBe('still here')
   expect(text().length).toBeLessThan(60_000)
 })
+
+test('a line is JSON whatever its fields hold, and fields without a value are left out', () => {
+  const { logger, lines, text } = capture()
+  const fields = {
+    'a "name"\n': 'a "text"\\ with \u0001 and é',
+    nothing: undefined,
+    nan: Number.NaN,
+    no: false,
+    none: null,
+    list: [1, undefined],
+    call() {},
+    broken: {
+      toJSON() {
+        throw new Error('x')
+      },
+    },
+  }
+  logger.info(fields, 'a "message"\n')
+  const { level, time, service, ...rest } = lines[0] ?? {}
+  expect([level, typeof time, service]).toEqual(['info', 'string', 'test'])
+  expect(rest).toEqual({
+    'a "name"\n': 'a "text"\\ with \u0001 and é',
+    nan: null,
+    no: false,
+    none: null,
+    list: [1, null],
+    broken: '[unprintable]',
+    msg: 'a "message"\n',
+  })
+  expect(text().split('\n')).toHaveLength(2)
+})
+
+test('an error alone is logged by its fields', () => {
+  const { logger, lines } = capture()
+  logger.error(new AppError('no_route', 'nobody'), 'failed')
+  expect(lines[0]).toMatchObject({ type: 'AppError', code: 'no_route', message: 'nobody', msg: 'failed' })
+})

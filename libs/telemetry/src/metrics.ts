@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { createTally, type Tally } from './tally.ts'
 
 interface MetricOptions<L extends string> {
   /** Prometheus name with its unit: `sluice_handler_seconds`, `sluice_settled_total`. */
@@ -14,6 +15,8 @@ interface MetricOptions<L extends string> {
  */
 export interface Metrics {
   counter<L extends string = never>(options: MetricOptions<L>): Counter<L>
+  /** A counter for hot paths, of one to three labels; it is up to date whenever it is rendered. */
+  tally(options: MetricOptions<string>): Tally
   /** `collect` sets the value when it is read, for what is cheaper to look at than to follow. */
   gauge<L extends string = never>(options: MetricOptions<L> & { collect?: (gauge: Gauge<L>) => void }): Gauge<L>
   histogram<L extends string = never>(options: MetricOptions<L> & { buckets?: readonly number[] }): Histogram<L>
@@ -32,8 +35,21 @@ export function createMetrics(service: string): Metrics {
     labelNames: labels,
     registers: [registry],
   })
+  const tallies = new Map<string, ReturnType<typeof createTally>>()
   return {
     counter: (options) => once(options.name, () => new Counter(common(options))),
+    tally(options) {
+      const { name, labels = [] } = options
+      let known = tallies.get(name)
+      if (known === undefined) {
+        known = createTally(
+          once(name, () => new Counter(common(options))),
+          labels,
+        )
+        tallies.set(name, known)
+      }
+      return known.tally
+    },
     gauge: <L extends string>(options: MetricOptions<L> & { collect?: (gauge: Gauge<L>) => void }) => {
       const { collect } = options
       const create = (): Gauge<L> =>
@@ -58,6 +74,9 @@ export function createMetrics(service: string): Metrics {
             ...(options.buckets === undefined ? {} : { buckets: [...options.buckets] }),
           }),
       ),
-    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    async render() {
+      for (const { settle } of tallies.values()) settle()
+      return { contentType: registry.contentType, text: await registry.metrics() }
+    },
   }
 }

@@ -22,7 +22,7 @@ const maxText = 2048
  * A copy of `value` that is safe to log: secrets and tenants' content replaced, errors reduced to what Sluice says
  * about them, and bounded in depth and length whatever was passed.
  */
-export function redact(value: unknown, depth = 0): unknown {
+function redact(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return redactText(value)
   if (typeof value === 'bigint') return value.toString()
   if (typeof value !== 'object' || value === null) return value
@@ -40,6 +40,53 @@ export function redact(value: unknown, depth = 0): unknown {
   }
   return safe
 }
+
+/**
+ * What {@link redact} makes of an object's fields, as members of a JSON object: `,"name":value` for each one that has a
+ * value. Redacting and printing are one pass, because every line of the log takes it.
+ */
+export function redactedMembers(value: object): string {
+  const fields = value instanceof Error ? (redactError(value, 0) as object) : value
+  let members = ''
+  let count = 0
+  for (const name of Object.keys(fields)) {
+    if (++count > maxItems) break
+    const text = isSecret(name) ? `"${redacted}"` : jsonOf((fields as Record<string, unknown>)[name])
+    if (text !== undefined) members += `,${quoted(name)}:${text}`
+  }
+  return members
+}
+
+function jsonOf(value: unknown): string | undefined {
+  switch (typeof value) {
+    case 'string':
+      return quoted(redactText(value))
+    case 'number':
+      return Number.isFinite(value) ? String(value) : 'null'
+    case 'boolean':
+      return value ? 'true' : 'false'
+    case 'undefined':
+      return undefined
+    default:
+      return textOf(redact(value, 1))
+  }
+}
+
+/** As JSON has it: undefined for a function or a symbol, whatever JSON.stringify's type says. */
+function textOf(safe: unknown): string | undefined {
+  try {
+    return JSON.stringify(safe)
+  } catch {
+    // A toJSON of its own that throws must not cost the line.
+    return '"[unprintable]"'
+  }
+}
+
+// JSON.stringify is not fast for the short plain texts that fields mostly are.
+const plain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
+
+/** A text as JSON. */
+export const quoted = (text: string): string => (plain.test(text) ? `"${text}"` : JSON.stringify(text))
 
 /** `text` without the credentials that it quotes, shortened to what a log line can bear. */
 export function redactText(text: string): string {

@@ -17,28 +17,31 @@ const backslash = 0x5c
  * @param edits JSON texts by name
  */
 export function editMembers(text: string, edits: ReadonlyMap<string, string | undefined>): string {
-  const kept: string[] = []
-  const met = new Set<string>()
+  let kept = ''
+  const missing = new Map(edits)
   let removed = false
   let at = text.indexOf('{') + 1
-  for (const { key, keyAt, valueAt, end } of members(text, at)) {
+  for (let member = memberAt(text, skipSpace(text, at)); member !== undefined; member = nextMember(text, member.end)) {
+    const { key, keyAt, valueAt, end } = member
     if (!edits.has(key)) continue
     const value = edits.get(key)
-    met.add(key)
+    missing.delete(key)
     if (value !== undefined) {
-      kept.push(text.slice(at, valueAt), value)
+      kept += text.slice(at, valueAt) + value
       at = end
     } else {
       removed = true
-      kept.push(text.slice(at, keyAt))
+      kept += text.slice(at, keyAt)
       at = end
       const comma = skipSpace(text, end)
-      if (text[comma] === ',') at = comma + 1
+      if (text.charCodeAt(comma) === 0x2c) at = comma + 1
     }
   }
-  const rest = kept.join('') + text.slice(at)
-  const added = [...edits].filter(([key, value]) => value !== undefined && !met.has(key))
-  const inserted = added.map(([key, value]) => `${JSON.stringify(key)}:${value}`).join(',')
+  const rest = kept + text.slice(at)
+  let inserted = ''
+  for (const [key, value] of missing) {
+    if (value !== undefined) inserted += `${inserted === '' ? '' : ','}${JSON.stringify(key)}:${value}`
+  }
   return inserted === '' && !removed ? `{${rest}` : `{${joined(inserted, rest)}`
 }
 
@@ -50,18 +53,19 @@ function joined(inserted: string, rest: string): string {
   return body.trim() === '' ? inserted + rest.slice(close) : `${inserted},${body}${rest.slice(close)}`
 }
 
-function* members(text: string, from: number): Generator<Member> {
-  for (let at = skipSpace(text, from); text.charCodeAt(at) === quote;) {
-    const keyAt = at
-    const keyEnd = endOfString(text, at)
-    const written = text.slice(keyAt + 1, keyEnd - 1)
-    const key = written.includes('\\') ? (JSON.parse(text.slice(keyAt, keyEnd)) as string) : written
-    const valueAt = skipSpace(text, text.indexOf(':', keyEnd) + 1)
-    const end = endOfValue(text, valueAt)
-    yield { key, keyAt, valueAt, end }
-    at = skipSpace(text, end)
-    if (text[at] === ',') at = skipSpace(text, at + 1)
-  }
+function memberAt(text: string, keyAt: number): Member | undefined {
+  if (text.charCodeAt(keyAt) !== quote) return undefined
+  const keyEnd = endOfString(text, keyAt)
+  const written = text.slice(keyAt + 1, keyEnd - 1)
+  const key = written.includes('\\') ? (JSON.parse(text.slice(keyAt, keyEnd)) as string) : written
+  const valueAt = skipSpace(text, text.indexOf(':', keyEnd) + 1)
+  return { key, keyAt, valueAt, end: endOfValue(text, valueAt) }
+}
+
+/** @param end of the member before it */
+function nextMember(text: string, end: number): Member | undefined {
+  const at = skipSpace(text, end)
+  return memberAt(text, text.charCodeAt(at) === 0x2c ? skipSpace(text, at + 1) : at)
 }
 
 function skipSpace(text: string, from: number): number {

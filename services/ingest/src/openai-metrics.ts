@@ -8,8 +8,8 @@ export interface DoorMetrics {
   held(bytes: () => number): void
 }
 
-export function createDoorMetrics(metrics: Pick<Metrics, 'counter' | 'gauge' | 'histogram'>): DoorMetrics {
-  const requests = metrics.counter({
+export function createDoorMetrics(metrics: Pick<Metrics, 'gauge' | 'histogram' | 'tally'>): DoorMetrics {
+  const requests = metrics.tally({
     name: 'sluice_gateway_requests_total',
     help: 'Synchronous calls, by endpoint, outcome (answered, broken, aborted, refused) and HTTP status',
     labels: ['url', 'outcome', 'status'],
@@ -22,7 +22,7 @@ export function createDoorMetrics(metrics: Pick<Metrics, 'counter' | 'gauge' | '
   })
   return {
     ended(url, outcome, status, ms) {
-      requests.inc({ url, outcome, status })
+      requests.add(1, url, outcome, String(status))
       seconds.observe({ url }, ms / 1000)
     },
     held(bytes) {

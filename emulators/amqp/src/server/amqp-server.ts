@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import rhea from 'rhea'
+import { FrameOutput } from './frame-output.ts'
 import type { LinkRouter } from './link-router.ts'
 import { Peer } from './peer.ts'
 import {
@@ -92,7 +93,7 @@ export class AmqpServer {
     const peer = new Peer(connection)
     this.#peerConnected(socket, peer)
     boundInput(connection, socket, this.#limits)
-    batchWrites(socket)
+    connection.frameOutput = new FrameOutput(connection, socket)
     connection.on('session_open', (context) => guardSession(context.session as unknown as RheaSession))
     connection.on('receiver_open', (context) =>
       this.#router.attachReceiver(peer, context.receiver as unknown as RheaReceiver),
@@ -140,6 +141,7 @@ const boundInput = (connection: RheaConnection, socket: Socket, limits: ServerLi
     socket.resume()
     connection.close({ condition, description })
     connection._process()
+    connection.frameOutput?.flush()
     socket.end()
     setTimeout(() => socket.destroy(), closingGraceMs).unref()
   }
@@ -156,22 +158,5 @@ const boundInput = (connection: RheaConnection, socket: Socket, limits: ServerLi
     connection.on(failure, (error: unknown) =>
       abort('amqp:connection:framing-error', error instanceof Error ? error.message : 'malformed data'),
     )
-  }
-}
-
-// rhea writes each frame by itself; corked, the frames of one turn leave in one system call.
-const batchWrites = (socket: Socket): void => {
-  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean
-  let corked = false
-  socket.write = (...args: unknown[]) => {
-    if (!corked) {
-      corked = true
-      socket.cork()
-      setImmediate(() => {
-        corked = false
-        socket.uncork()
-      })
-    }
-    return write(...args)
   }
 }

@@ -1,5 +1,7 @@
 import { createRequire } from 'node:module'
+import type { Socket } from 'node:net'
 import rhea from 'rhea'
+import type { FrameOutput, WholeTransfer } from './frame-output.ts'
 import type { ReplyLink } from './request-link.ts'
 import type { Connection, Receiver, Sender, Session } from 'rhea'
 
@@ -7,11 +9,14 @@ import type { Connection, Receiver, Sender, Session } from 'rhea'
 
 export type RheaDelivery = {
   readonly id: number
+  readonly tag: Buffer | undefined
   /** Null or absent for format 0, see session-guard.ts. */
   readonly format: number | null | undefined
   settled: boolean
   remote_settled: boolean
   data?: Buffer[]
+  /** Which of `data` is sent next. */
+  next_to_send?: number
   frames?: Buffer[]
   link?: unknown
   update(settled: boolean | undefined, state?: unknown): void
@@ -79,13 +84,30 @@ type Outgoing = {
   next_delivery_id: number
   /** Deliveries below this number have been written to the socket. */
   next_pending_delivery: number
+  next_transfer_id: number
+  window: number
   available(): number
+  /** How many transfers the peer takes. */
+  transfer_window(): number
+  process(): void
+}
+
+/** A frame that waits to be written: one of rhea's, or one of this server's own. */
+export type OutgoingFrame = RheaFrame | { transfer: WholeTransfer }
+type RheaFrame = { channel: number; performative: unknown; payload: Buffer | undefined }
+
+type Transport = {
+  pending: OutgoingFrame[]
+  header_sent: unknown
+  encode(frame: OutgoingFrame): void
+  write(socket: Socket): void
 }
 
 export type RheaSession = Session & {
   outgoing: Outgoing
   incoming: { next_transfer_id: number; next_delivery_id: number | undefined }
   links: Record<string, unknown>
+  local: { channel: number }
   /** Deliveries promised to links of this session but not yet given to rhea. */
   reserved?: number
   /** Set by this server: where the request nodes used on this session answer, by address. */
@@ -100,6 +122,11 @@ export type RheaSession = Session & {
 export type RheaConnection = Connection & {
   frame_size: number | undefined
   local_channel_map: Record<string, unknown>
+  amqp_transport: Transport
+  /** Set by this server. */
+  frameOutput?: FrameOutput
+  output(): void
+  _write_frame(channel: number, performative: unknown, payload?: Buffer): void
   accept(socket: unknown): void
   input(bytes: Buffer): void
   on_begin(frame: Frame): void
@@ -128,7 +155,11 @@ export const echoedStates: Record<'accepted' | 'rejected' | 'released' | 'modifi
   modified: outcomes.modified({}).described(),
 }
 
-const frames = createRequire(import.meta.url)('rhea/lib/frames.js') as { disposition(fields: object): unknown }
+export const frames = createRequire(import.meta.url)('rhea/lib/frames.js') as {
+  amqp_frame(channel: number, performative: unknown, payload: Buffer | undefined): RheaFrame
+  write_frame(frame: RheaFrame): Buffer
+  disposition(fields: object): unknown
+}
 
 /**
  * Settles one delivery with a frame of its own. rhea gathers the dispositions of a turn and merges the first two

@@ -1,4 +1,5 @@
 import { messageLockLost } from '../broker-error.ts'
+import { longestTag } from './frame-output.ts'
 import {
   rejectedState,
   type Frame,
@@ -13,12 +14,19 @@ const nothing = Buffer.alloc(0)
 const longestClientRange = 65_536
 
 /**
- * Takes over how a session reads transfers and dispositions:
+ * Takes over how a session reads and writes transfers, and reads dispositions:
  * - Transfers of format 0 reach the link as bytes. rhea would decode them and drop the bytes, and with them the types.
  * - A delivery larger than the link allows is counted but not kept, so that it can be rejected without being held.
+ * - Deliveries that fit one frame are sent without rhea's encoder, see frame-output.ts.
  * - A disposition's range is clamped to deliveries that exist; rhea would loop over whatever range it names.
  */
 export const guardSession = (session: RheaSession): void => {
+  const { outgoing } = session
+  const sendRest = outgoing.process.bind(outgoing)
+  outgoing.process = () => {
+    sendWhole(session)
+    sendRest()
+  }
   const transfer = session.on_transfer.bind(session)
   session.on_transfer = (frame) => {
     const link = session._get_link(frame) as RheaReceiver
@@ -33,6 +41,31 @@ export const guardSession = (session: RheaSession): void => {
     if (role) settleOutgoing(session, frame)
     else if ((last ?? first) - first < longestClientRange) disposition(frame)
     ;(session.connection as RheaConnection)._register()
+  }
+}
+
+/**
+ * Sends what waits, in order, up to the first delivery that needs several frames or for which there is no credit or window:
+ * rhea's own loop goes on from there.
+ */
+const sendWhole = ({ outgoing, connection, local }: RheaSession): void => {
+  const { frameOutput } = connection as RheaConnection
+  if (frameOutput === undefined) return
+  while (outgoing.next_pending_delivery < outgoing.next_delivery_id) {
+    const delivery = outgoing.deliveries.by_id(outgoing.next_pending_delivery)
+    const { tag, data } = delivery ?? {}
+    const payload = data?.length === 1 ? data[0] : undefined
+    if (delivery === undefined || payload === undefined || tag === undefined || tag.length > longestTag) return
+    const { link, id, settled } = delivery
+    if (link.credit <= 0 || outgoing.transfer_window() <= 0) return
+    frameOutput.send({ channel: local.channel, handle: link.local.handle, deliveryId: id, tag, settled, payload })
+    outgoing.window--
+    outgoing.next_transfer_id++
+    outgoing.next_pending_delivery++
+    link.credit--
+    link.delivery_count++
+    // What goes out settled needs no answer, and leaves the buffer.
+    if (settled) delivery.remote_settled = true
   }
 }
 

@@ -1,6 +1,6 @@
 import { encodeDescribed, encodeList, encodeNull, encodeScalar, encodeSymbol } from '../amqp/encode.ts'
 import { findSections } from '../amqp/message-sections.ts'
-import { pack, unpack, type PackedBytes } from '../amqp/packed-bytes.ts'
+import { borrow, pack, unpack, type PackedBytes } from '../amqp/packed-bytes.ts'
 import { idText, mapEntries, readValue, type AmqpValue } from '../amqp/read-value.ts'
 import { compoundHead, skipValue } from '../amqp/skip-value.ts'
 import type { RuleMessage } from '../rules/index.ts'
@@ -25,11 +25,12 @@ const propertiesSection = 0x73
 
 /** What rules see of a message. */
 export const ruleView = (draft: MessageDraft, sequenceNumber: number, enqueuedAtMs: number): RuleMessage => {
-  const bare = unpack(draft.bare)
+  const bare = borrow(draft.bare)
   const sections = findSections(bare)
   const view: RuleMessage = {
     properties: {},
-    applicationProperties: {},
+    // Without a prototype a property called __proto__ is one like any other.
+    applicationProperties: Object.create(null) as Record<string, unknown>,
     system: { sequenceNumber, enqueuedTime: new Date(enqueuedAtMs) },
   }
   for (const [index, at] of fieldOffsets(bare, sections.properties).entries()) {
@@ -38,15 +39,8 @@ export const ruleView = (draft: MessageDraft, sequenceNumber: number, enqueuedAt
     if (field !== undefined && value !== null) setField(view.properties, field, value)
   }
   if (sections.applicationProperties >= 0) {
-    for (const { key, value } of mapEntries(bare, sections.applicationProperties)) {
-      // defineProperty, because assigning to __proto__ would change the object instead of adding a key.
-      Object.defineProperty(view.applicationProperties, key, {
-        value: readValue(bare, value),
-        enumerable: true,
-        writable: true,
-        configurable: true,
-      })
-    }
+    for (const { key, value } of mapEntries(bare, sections.applicationProperties))
+      view.applicationProperties[key] = readValue(bare, value)
   }
   return view
 }

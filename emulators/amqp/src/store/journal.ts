@@ -17,7 +17,8 @@ export type StoredSessionLock = { entity: number; sessionId: string; lockedUntil
 
 /**
  * Where the broker's state is written. Calls record a change at once; `afterCommit` tells when everything recorded so far
- * is safe, and nothing is acknowledged to a client before that.
+ * is safe, and nothing is acknowledged to a client before that. A message may be read again until then: what is recorded of it
+ * is how it is at the commit.
  */
 export interface Journal {
   /** A number for an entity's path that stays the same across restarts. */

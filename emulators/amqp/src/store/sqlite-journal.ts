@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { unpack } from '../amqp/packed-bytes.ts'
 import type { Journal, RestoreVisitor } from './journal.ts'
+import { PendingMessages, rangesOf } from './pending-messages.ts'
 import { bareOfRow, eventColumns, eventOfRow, messageColumns, messageOfRow } from './sqlite-rows.ts'
 import { prepareSchema } from './sqlite-schema.ts'
 
@@ -10,11 +11,11 @@ const sql = {
   findEntity: 'SELECT id FROM entities WHERE path = ?',
   addEntity: 'INSERT INTO entities (path) VALUES (?)',
   insertMessage: `INSERT INTO messages VALUES (${Array.from({ length: 20 }, () => '?').join(', ')})`,
-  updateMessage: 'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ? WHERE id = ?',
-  replaceMessage:
-    'UPDATE messages SET state = ?, delivery_count = ?, lock_id = ?, locked_until = ?, bare = ? WHERE id = ?',
+  saveState: 'INSERT OR REPLACE INTO message_states VALUES (?, ?, ?, ?, ?)',
+  replaceBare: 'UPDATE messages SET bare = ? WHERE id = ?',
   readBare: 'SELECT bare FROM messages WHERE id = ?',
-  removeMessage: 'DELETE FROM messages WHERE id = ?',
+  removeMessages: 'DELETE FROM messages WHERE id BETWEEN ? AND ?',
+  removeStates: 'DELETE FROM message_states WHERE id BETWEEN ? AND ?',
   saveSequence: 'INSERT INTO sequences VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET last = excluded.last',
   saveSession: 'INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (entity, id) DO UPDATE SET state = excluded.state',
   removeSession: 'DELETE FROM sessions WHERE entity = ? AND id = ?',
@@ -31,8 +32,9 @@ const sql = {
 } as const
 
 /**
- * The journal of an emulator with a data directory. Changes run at once inside one open transaction; it is committed at
- * the end of the event-loop turn, so everything that arrived in one turn shares a commit.
+ * The journal of an emulator with a data directory. What arrived in one turn of the event loop shares a transaction, which is
+ * committed at the turn's end. Changes run inside it at once, but for those of messages, which change several times in a turn:
+ * of them the commit writes the outcome.
  * @throws Error when the directory cannot be used
  */
 export const sqliteJournal = (directory: string, now: () => number): Journal => {
@@ -41,11 +43,29 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
   prepareSchema(database)
   const run = prepareAll(database)
   const sequences = new Map<number, number>()
+  const pending = new PendingMessages()
   let waiting: (() => void)[] = []
   let isOpen = false
 
+  const writeMessages = (): void => {
+    for (const { first, last } of rangesOf(pending.removed)) {
+      run.removeMessages.run(first, last)
+      run.removeStates.run(first, last)
+    }
+    for (const row of pending.rows.values()) {
+      const { message } = row
+      if (row.kind === 'insert') run.insertMessage.run(...messageColumns(row.entity, message, row.bare))
+      else {
+        const { rowId, state, deliveryCount, lock } = message
+        run.saveState.run(rowId, state, deliveryCount, lock?.id ?? null, lock?.lockedUntilMs ?? null)
+        if (row.kind === 'replace') run.replaceBare.run(unpack(row.bare), rowId)
+      }
+    }
+    pending.clear()
+  }
   const commit = (): void => {
     if (!isOpen) return
+    writeMessages()
     for (const [entity, last] of sequences) run.saveSequence.run(entity, last)
     sequences.clear()
     database.exec('COMMIT')
@@ -70,35 +90,22 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
     },
     insertMessage(entity, message) {
       begin()
-      run.insertMessage.run(...messageColumns(entity, message))
+      pending.insert(entity, message)
     },
     updateMessage(message) {
       begin()
-      run.updateMessage.run(
-        message.state,
-        message.deliveryCount,
-        message.lock?.id ?? null,
-        message.lock?.lockedUntilMs ?? null,
-        message.rowId,
-      )
+      pending.update(message)
     },
     replaceMessage(message, bare) {
       begin()
-      run.replaceMessage.run(
-        message.state,
-        message.deliveryCount,
-        message.lock?.id ?? null,
-        message.lock?.lockedUntilMs ?? null,
-        unpack(bare),
-        message.rowId,
-      )
+      pending.replace(message, bare)
     },
     readBare(rowId) {
-      return bareOfRow(run.readBare.get(rowId))
+      return pending.bareOf(rowId) ?? bareOfRow(run.readBare.get(rowId))
     },
     removeMessage(rowId) {
       begin()
-      run.removeMessage.run(rowId)
+      pending.remove(rowId)
     },
     saveSequence(entity, last) {
       begin()
@@ -143,7 +150,7 @@ export const sqliteJournal = (directory: string, now: () => number): Journal => 
     reset() {
       commit()
       database.exec(
-        'DELETE FROM messages; DELETE FROM sessions; DELETE FROM session_locks; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;',
+        'DELETE FROM messages; DELETE FROM message_states; DELETE FROM sessions; DELETE FROM session_locks; DELETE FROM duplicates; DELETE FROM rules; DELETE FROM changed_rules; DELETE FROM events; DELETE FROM sequences;',
       )
     },
     close() {
@@ -159,6 +166,16 @@ const prepareAll = (database: DatabaseSync): Record<keyof typeof sql, StatementS
     StatementSync
   >
 
+const unchanging =
+  'entity, sequence, enqueued_sequence, enqueued_at, expires_at, ttl, scheduled_at, dead_letter_source, message_id, session_id, durable, priority, annotation_count, annotations, bare'
+const newest = ['state', 'delivery_count', 'lock_id', 'locked_until'].map(
+  (column) => `iif(changed.id IS NULL, messages.${column}, changed.${column}) AS ${column}`,
+)
+const restoredMessages = `
+  SELECT messages.id AS id, ${unchanging}, ${newest.join(', ')}
+  FROM messages LEFT JOIN message_states AS changed ON changed.id = messages.id
+  ORDER BY iif(changed.id IS NULL, messages.locked_until, changed.locked_until), messages.id`
+
 const restoreAll = (database: DatabaseSync, visitor: RestoreVisitor, now: number): void => {
   database.exec("INSERT INTO meta VALUES ('run', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
   visitor.run(Number(database.prepare("SELECT value FROM meta WHERE name = 'run'").get()?.['value']))
@@ -172,7 +189,7 @@ const restoreAll = (database: DatabaseSync, visitor: RestoreVisitor, now: number
     })
   }
   // Unlocked messages first, by age; then the locked ones by expiry, which is the order that the queues rely on.
-  for (const row of database.prepare('SELECT * FROM messages ORDER BY locked_until, id').iterate())
+  for (const row of database.prepare(restoredMessages).iterate())
     visitor.message(Number(row['entity']), messageOfRow(row))
   for (const row of database.prepare('SELECT * FROM sessions').iterate()) {
     visitor.sessionState({

@@ -1,6 +1,6 @@
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
-import { pack, unpack, type PackedBytes } from '../amqp/packed-bytes.ts'
-import type { LoadedMessage, MessageState } from '../service-bus/brokered-message.ts'
+import { borrow, pack, type PackedBytes } from '../amqp/packed-bytes.ts'
+import type { BrokeredMessage, LoadedMessage, MessageState } from '../service-bus/brokered-message.ts'
 import type { StoredEvent } from './journal.ts'
 
 type Row = Record<string, SQLOutputValue>
@@ -12,8 +12,8 @@ const number = (value: SQLOutputValue | undefined): number => Number(value ?? 0)
 const optional = (value: SQLOutputValue | undefined): number | undefined =>
   value === null || value === undefined ? undefined : Number(value)
 
-/** The values of a message in the order of the table's columns. */
-export const messageColumns = (entity: number, message: LoadedMessage): SQLInputValue[] => [
+/** The values of a message in the order of the table's columns. The bytes are borrowed: they are to be bound at once. */
+export const messageColumns = (entity: number, message: BrokeredMessage, bare: PackedBytes): SQLInputValue[] => [
   message.rowId,
   entity,
   message.sequenceNumber,
@@ -33,7 +33,7 @@ export const messageColumns = (entity: number, message: LoadedMessage): SQLInput
   message.annotations,
   message.lock?.id ?? null,
   message.lock?.lockedUntilMs ?? null,
-  unpack(message.bare),
+  borrow(bare),
 ]
 
 /** @throws Error when there is no such row */
@@ -67,7 +67,7 @@ export const messageOfRow = (row: Row): LoadedMessage => ({
       : { id: number(row['lock_id']), lockedUntilMs: number(row['locked_until']), owner: undefined },
 })
 
-/** The values of an event in the order of the table's columns. */
+/** The values of an event in the order of the table's columns. The bytes are borrowed: they are to be bound at once. */
 export const eventColumns = (partition: number, event: StoredEvent): SQLInputValue[] => [
   partition,
   event.sequenceNumber,
@@ -76,7 +76,7 @@ export const eventColumns = (partition: number, event: StoredEvent): SQLInputVal
   event.partitionKey ?? null,
   event.annotationCount,
   event.annotations,
-  unpack(event.bare),
+  borrow(event.bare),
 ]
 
 export const eventOfRow = (row: Row): StoredEvent => ({

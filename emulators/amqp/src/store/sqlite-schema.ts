@@ -1,9 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-const version = 1
+const version = 2
 
-// Rows are written as columns rather than as one encoded blob, so that a lock or a delivery count changes without
-// writing the message's bytes again.
+// A message's row is written once, as it was at the end of the turn in which it came. What changes later (state, delivery count,
+// lock) is in a narrow row of its own that overrides it: most messages are locked once, and a page of bodies written again for
+// that cost more than the lock. Format 1 had no such rows; the columns of its messages mean the same.
 // Events are a rowid table: without one, a row of more than a quarter of a page would get an overflow page of its own.
 const schema = `
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -15,6 +16,9 @@ const schema = `
     delivery_count INTEGER NOT NULL, dead_letter_source TEXT, message_id TEXT NOT NULL, session_id TEXT,
     durable INTEGER NOT NULL, priority INTEGER NOT NULL, annotation_count INTEGER NOT NULL, annotations BLOB NOT NULL,
     lock_id INTEGER, locked_until INTEGER, bare BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS message_states (
+    id INTEGER PRIMARY KEY, state TEXT NOT NULL, delivery_count INTEGER NOT NULL, lock_id INTEGER, locked_until INTEGER
   ) STRICT;
   CREATE TABLE IF NOT EXISTS sessions (entity INTEGER NOT NULL, id TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY (entity, id)) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS session_locks (entity INTEGER NOT NULL, id TEXT NOT NULL, locked_until INTEGER NOT NULL, PRIMARY KEY (entity, id)) STRICT, WITHOUT ROWID;

@@ -41,6 +41,7 @@ export const readChanges = (container: ItemContainer, request: ChangeFeedRequest
   const conditions = ['lsn > ?', ...since.map(() => 'ts >= ?'), ...(scope.sql === '' ? [] : [scope.sql])]
   const sql = `SELECT pk, lsn, body FROM ${container.table} WHERE ${conditions.join(' AND ')} ORDER BY lsn`
   const covers = request.range === undefined ? () => true : inRange(request.range)
+  container.orderByChange()
   const items: string[] = []
   let last = request.afterLsn
   for (const row of container.statement(sql).iterate(request.afterLsn, ...since, ...scope.binds)) {

@@ -1,6 +1,6 @@
 import { badRequest, conflict, notFound, preconditionFailed, substatus } from '../cosmos-error.ts'
 import { isJsonObject, nestingDepth, type Json, type JsonObject } from '../json.ts'
-import { encodePartitionKey, partitionKeyOf, type PartitionKeyComponent } from '../partition-key.ts'
+import { encodePartitionKey, hasPartitionKey, type PartitionKeyComponent } from '../partition-key.ts'
 import { etagOf } from '../resource-id.ts'
 import { compileQuery } from '../sql/compile-query.ts'
 import { parseCondition } from '../sql/parse-query.ts'
@@ -78,8 +78,8 @@ const keyFor = ({ container, partitionKey }: ItemAddress): string => {
   return encodePartitionKey(partitionKey)
 }
 
-const checkSameKey = (address: ItemAddress, encoded: string, item: JsonObject): void => {
-  if (encodePartitionKey(partitionKeyOf(address.container.definition.partitionKey, item)) !== encoded)
+const checkSameKey = ({ container, partitionKey }: ItemAddress, item: JsonObject): void => {
+  if (!hasPartitionKey(container.definition.partitionKey, item, partitionKey))
     throw badRequest("PartitionKey extracted from document doesn't match the one specified in the header", {
       substatus: substatus.partitionKeyMismatch,
     })
@@ -90,13 +90,15 @@ const checkIfMatch = ({ ifMatch }: ItemAddress, stored: StoredItem): void => {
     throw preconditionFailed()
 }
 
+const brokenUniqueKey = () => conflict('Unique index constraint violation.')
+
 /** A broken unique key is a 409. */
 const written = (write: () => StoredItem): StoredItem => {
   try {
     return write()
   } catch (error) {
     if (!(error instanceof UniqueViolation)) throw error
-    throw conflict('Unique index constraint violation.')
+    throw brokenUniqueKey()
   }
 }
 
@@ -110,23 +112,26 @@ export const readItem = (address: ItemAddress, id: string): ItemResult => {
 export const createItem = (address: ItemAddress, item: JsonObject): ItemResult => {
   const encoded = keyFor(address)
   const id = idOf(item)
-  checkSameKey(address, encoded, item)
-  // Asked first, so that whatever the table refuses later is a unique key.
-  if (address.container.find(encoded, id) !== undefined) throw conflict()
-  const stored = written(() => address.container.insert(address.partitionKey, id, item, address.nowMs))
-  return done(201, stored, 'write')
+  checkSameKey(address, item)
+  try {
+    return done(201, address.container.insert(encoded, id, item, address.nowMs), 'write')
+  } catch (error) {
+    if (!(error instanceof UniqueViolation)) throw error
+    // Either the id is taken or a unique key is; most creates are of something new, and are not to pay for a look first.
+    throw address.container.find(encoded, id) === undefined ? brokenUniqueKey() : conflict()
+  }
 }
 
 export const upsertItem = (address: ItemAddress, item: JsonObject): ItemResult => {
   const encoded = keyFor(address)
   const id = idOf(item)
-  checkSameKey(address, encoded, item)
+  checkSameKey(address, item)
   const existing = address.container.find(encoded, id)
   if (existing === undefined) {
     // Documented: If-Match on an upsert that creates is ignored.
     return done(
       201,
-      written(() => address.container.insert(address.partitionKey, id, item, address.nowMs)),
+      written(() => address.container.insert(encoded, id, item, address.nowMs)),
       'write',
     )
   }
@@ -143,7 +148,7 @@ export const replaceItem = (address: ItemAddress, id: string, item: JsonObject):
   const encoded = keyFor(address)
   if (idOf(item) !== id)
     throw badRequest('The id of an item cannot be changed: it differs from the one in the request address.')
-  checkSameKey(address, encoded, item)
+  checkSameKey(address, item)
   const existing = address.container.find(encoded, id)
   if (existing === undefined) throw notFound()
   checkIfMatch(address, existing)
@@ -177,7 +182,7 @@ export const patchItem = (address: ItemAddress, id: string, body: Json): ItemRes
   if (condition !== undefined && !holds(condition, item, address.nowMs)) throw preconditionFailed()
   applyPatch(item, operations)
   checkItem(item)
-  if (encodePartitionKey(partitionKeyOf(address.container.definition.partitionKey, item)) !== encoded)
+  if (!hasPartitionKey(address.container.definition.partitionKey, item, address.partitionKey))
     throw badRequest('A patch cannot change the partition key.')
   return done(
     200,

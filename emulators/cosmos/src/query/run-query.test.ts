@@ -126,7 +126,7 @@ const fill = (documents: JsonObject[]): void => {
   if (database.containers.has('c')) catalog.deleteContainer(database, container)
   container = catalog.createContainer(database, readContainerDefinition(definition), 0)
   for (const [i, document] of documents.entries())
-    container.insert(['p'], `${i}`, { ...document, id: `${i}`, pk: 'p' }, 0)
+    container.insert('"p"\n', `${i}`, { ...document, id: `${i}`, pk: 'p' }, 0)
 }
 afterAll(() => catalog.close())
 
@@ -279,5 +279,25 @@ describe('on-demand indexes', () => {
     expect(container.indexes.count).toBe(2)
     expect(bySqlite(query, parameters, 5)).toEqual(before)
     expect(bySqlite('SELECT VALUE COUNT(1) FROM c WHERE c.status = "done" AND c.at >= 5990', new Map())).toEqual([10])
+  })
+
+  test('a composite index is built once it is ordered by, in either direction, and serves its first property as well', () => {
+    fill(Array.from({ length: 600 }, (_, i) => ({ a: i % 7, b: i })))
+    const query = 'SELECT VALUE c.b FROM c WHERE c.b < 20 ORDER BY c.a DESC, c.b'
+    const before = bySqlite(query, new Map())
+    expect(before.slice(0, 4)).toEqual([6, 13, 5, 12])
+    expect(container.indexes.nameOf(['a'])).toBeUndefined()
+    for (let i = 0; i < 3; i += 1) expect(bySqlite(query, new Map(), 3)).toEqual(before)
+    expect(container.indexes.nameOf(['a'])).toMatch(/^composite_/)
+    const count = container.indexes.count
+    for (let i = 0; i < 4; i += 1)
+      expect(bySqlite('SELECT VALUE COUNT(1) FROM c WHERE c.a = 6', new Map())).toEqual([85])
+    expect(container.indexes.count).toBe(count)
+    catalog.replaceContainer(
+      container,
+      readContainerDefinition({ ...definition, indexingPolicy: {} }, container.definition),
+      0,
+    )
+    expect(container.indexes.nameOf(['a'])).toBeUndefined()
   })
 })

@@ -60,9 +60,11 @@ const planQuery = (container: ItemContainer, request: QueryRequest): Plan => {
   })
   checkOrderBy(container.definition, order)
   const where = translateWhere(query.where, alias, parameters)
-  const paths = [...where.filters.map(({ path }) => path), ...order.map(({ path }) => path)]
-  container.indexes.used(paths, container.itemCount)
   const [first] = order
+  container.composite.used(order, container.itemCount)
+  // Several properties are ordered by a composite index, or the query was refused above; one on each would only cost writes.
+  const ordered = order.length === 1 ? first?.path : undefined
+  container.indexes.used([...where.filters.map(({ path }) => path), ordered], container.itemCount)
   const dropsUndefined = order.length === 1 && first !== undefined && !namesPath(container.definition, first.path)
   const defined = dropsUndefined ? [{ sql: `json_type(body, ${jsonPath(first.path)}) IS NOT NULL`, binds: [] }] : []
   const scope = scopeCondition(request.scope)

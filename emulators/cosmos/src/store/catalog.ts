@@ -22,8 +22,10 @@ const schema = `
 const openDatabase = (dataDir: string | undefined): DatabaseSync => {
   if (dataDir !== undefined) mkdirSync(dataDir, { recursive: true })
   const database = new DatabaseSync(dataDir === undefined ? ':memory:' : join(dataDir, 'cosmos.sqlite'))
+  // Before anything is written: it holds for files that are new. A row of two kilobytes, as an event in its delivery is, would
+  // have a page of four to itself; of these three share one of eight, and half as many bytes go through the WAL.
   database.exec(
-    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY',
+    'PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY',
   )
   database.exec(schema)
   return database

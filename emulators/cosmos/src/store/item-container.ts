@@ -1,11 +1,10 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { badRequest, tooLarge } from '../cosmos-error.ts'
 import type { JsonObject } from '../json.ts'
-import { encodePartitionKey, type PartitionKeyComponent } from '../partition-key.ts'
 import { containerRid, databaseRid, etagOf, itemRids } from '../resource-id.ts'
 import type { ContainerDefinition } from './container-definition.ts'
 import type { GroupCommit } from './group-commit.ts'
-import { syncCompositeIndexes } from './composite-indexes.ts'
+import { CompositeIndexes } from './composite-indexes.ts'
 import { createItemTable } from './item-table.ts'
 import { PathIndexes } from './path-indexes.ts'
 
@@ -42,6 +41,7 @@ export class ItemContainer {
   readonly rid: string
   readonly self: string
   readonly table: string
+  readonly composite: CompositeIndexes
   readonly indexes: PathIndexes
   readonly #database: DatabaseSync
   readonly #commit: GroupCommit
@@ -59,6 +59,7 @@ export class ItemContainer {
   dirty = false
   #definition: ContainerDefinition
   #purgedSecond = -1
+  #isOrderedByChange = false
 
   constructor(database: DatabaseSync, commit: GroupCommit, row: ContainerRow) {
     this.#database = database
@@ -73,15 +74,17 @@ export class ItemContainer {
     this.lastLsn = row.lastLsn
     this.#itemRid = itemRids(row.database, row.number)
     createItemTable(database, this.table, row.definition)
-    syncCompositeIndexes(database, this.table, row.definition)
     this.itemCount = Number(database.prepare(`SELECT count(*) AS n FROM ${this.table}`).get()?.['n'] ?? 0)
-    this.indexes = new PathIndexes(database, commit, this.table)
+    this.composite = new CompositeIndexes(database, commit, this.table, row.definition)
+    this.indexes = new PathIndexes(database, commit, this.table, this.composite)
+    // Text of ours that SQLite has joined ends with a NUL, which its JSON functions ask for: each index that looks into the body
+    // would make a copy of a bound one to add it.
     this.#find = database.prepare(`SELECT seq, body, lsn, ts FROM ${this.table} WHERE pk = ? AND id = ?`)
     this.#insert = database.prepare(
-      `INSERT INTO ${this.table} (seq, pk, id, lsn, ts, ttl, expires, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO ${this.table} (seq, pk, id, lsn, ts, ttl, expires, body) VALUES (?, ?, ?, ?, ?, ?, ?, ? || '')`,
     )
     this.#update = database.prepare(
-      `UPDATE ${this.table} SET lsn = ?, ts = ?, ttl = ?, expires = ?, body = ? WHERE seq = ?`,
+      `UPDATE ${this.table} SET lsn = ?, ts = ?, ttl = ?, expires = ?, body = ? || '' WHERE seq = ?`,
     )
     this.#remove = database.prepare(`DELETE FROM ${this.table} WHERE seq = ?`)
   }
@@ -98,25 +101,17 @@ export class ItemContainer {
   }
 
   /** Throws UniqueViolation. `item` is stripped of client-sent system properties in place. */
-  insert(partitionKey: readonly PartitionKeyComponent[], id: string, item: JsonObject, nowMs: number): StoredItem {
+  insert(partitionKey: string, id: string, item: JsonObject, nowMs: number): StoredItem {
     this.#commit.begin()
     const stored = this.#stamp(this.nextSequence, item, nowMs)
     const ttl = this.#ttlOf(item)
     const { sequence, lsn, seconds, body } = stored
     this.#guarded(() =>
-      this.#insert.run(
-        sequence,
-        encodePartitionKey(partitionKey),
-        id,
-        lsn,
-        seconds,
-        ttl,
-        this.#expiry(ttl, seconds),
-        body,
-      ),
+      this.#insert.run(sequence, partitionKey, id, lsn, seconds, ttl, this.#expiry(ttl, seconds), body),
     )
     this.nextSequence += 1
     this.itemCount += 1
+    this.#written(lsn)
     return stored
   }
 
@@ -126,14 +121,14 @@ export class ItemContainer {
     const ttl = this.#ttlOf(item)
     const { sequence, lsn, seconds, body } = stored
     this.#guarded(() => this.#update.run(lsn, seconds, ttl, this.#expiry(ttl, seconds), body, sequence))
+    this.#written(lsn)
     return stored
   }
 
   remove(existing: StoredItem): void {
     this.#commit.begin()
     this.#remove.run(existing.sequence)
-    this.lastLsn += 1
-    this.dirty = true
+    this.#written(this.lastLsn + 1)
     this.itemCount -= 1
   }
 
@@ -141,8 +136,7 @@ export class ItemContainer {
     this.#commit.begin()
     const { changes } = this.#database.prepare(`DELETE FROM ${this.table} WHERE pk = ?`).run(partitionKey)
     this.itemCount -= Number(changes)
-    this.lastLsn += 1
-    this.dirty = true
+    this.#written(this.lastLsn + 1)
   }
 
   /**
@@ -161,6 +155,14 @@ export class ItemContainer {
     this.dirty = true
   }
 
+  /** Call before reading items in the order of their changes: only containers with a change feed in use have the index for it. */
+  orderByChange(): void {
+    if (this.#isOrderedByChange) return
+    this.#commit.begin()
+    this.#database.exec(`CREATE INDEX IF NOT EXISTS ${this.table}_lsn ON ${this.table} (lsn)`)
+    this.#isOrderedByChange = true
+  }
+
   get definition(): ContainerDefinition {
     return this.#definition
   }
@@ -170,7 +172,7 @@ export class ItemContainer {
     this.#commit.begin()
     const ttlChanged = this.#definition.defaultTtl !== definition.defaultTtl
     this.#definition = definition
-    syncCompositeIndexes(this.#database, this.table, definition)
+    this.composite.redefine(definition)
     if (ttlChanged) this.#recomputeExpiry()
   }
 
@@ -206,11 +208,15 @@ export class ItemContainer {
     return prepared
   }
 
-  #stamp(sequence: number, item: JsonObject, nowMs: number): StoredItem {
-    for (const name of systemProperties) delete item[name]
-    this.lastLsn += 1
+  // Only now: a write that was refused has used no number.
+  #written(lsn: number): void {
+    this.lastLsn = lsn
     this.dirty = true
-    const lsn = this.lastLsn
+  }
+
+  #stamp(sequence: number, item: JsonObject, nowMs: number): StoredItem {
+    for (const name of systemProperties) if (Object.hasOwn(item, name)) delete item[name]
+    const lsn = this.lastLsn + 1
     const seconds = Math.floor(nowMs / 1000)
     const rid = this.#itemRid(sequence)
     const text = JSON.stringify(item).slice(0, -1)

@@ -1,14 +1,21 @@
 import type { DatabaseSync } from 'node:sqlite'
+import type { CompositeIndexes } from './composite-indexes.ts'
 import type { GroupCommit } from './group-commit.ts'
 import { jsonPath } from './json-path.ts'
 
 export type Path = readonly (string | number)[]
 
 const itemsBeforeIndexing = 500
-const usesBeforeIndexing = 3
+const patience = 3
 // A scan of this many costs more than a query may take, so the first one builds the index.
 const itemsWithoutPatience = 20_000
 const maxIndexes = 16
+
+/** How many queries have to want an index on a container of so many items before it is built. */
+export const usesBeforeIndexing = (itemCount: number): number => {
+  if (itemCount < itemsBeforeIndexing) return Infinity
+  return itemCount >= itemsWithoutPatience ? 1 : patience
+}
 
 /**
  * Cosmos's order of types as a number (NULL when the property is missing). Paired with `valueOf` it makes comparisons typed:
@@ -27,8 +34,10 @@ export class PathIndexes {
   readonly #table: string
   readonly #uses = new Map<string, number>()
   readonly #names = new Map<string, string>()
+  readonly #composite: CompositeIndexes
 
-  constructor(database: DatabaseSync, commit: GroupCommit, table: string) {
+  constructor(database: DatabaseSync, commit: GroupCommit, table: string, composite: CompositeIndexes) {
+    this.#composite = composite
     this.#database = database
     this.#commit = commit
     this.#table = table
@@ -45,19 +54,20 @@ export class PathIndexes {
     return this.#names.size
   }
 
-  /** The index on this path, if there is one yet. */
+  /** The index on this path, if there is one yet: its own, or a composite one that begins with it. */
   nameOf(path: Path): string | undefined {
-    return this.#names.get(jsonPath(path))
+    const key = jsonPath(path)
+    return this.#names.get(key) ?? this.#composite.nameOf(key)
   }
 
   /** Counts one use of these paths in a filter or an order; builds what became worth it while the table is still small. */
   used(paths: Iterable<Path | undefined>, itemCount: number): void {
-    if (itemCount < itemsBeforeIndexing) return
-    const needed = itemCount >= itemsWithoutPatience ? 1 : usesBeforeIndexing
+    const needed = usesBeforeIndexing(itemCount)
+    if (needed === Infinity) return
     for (const path of paths) {
       if (path === undefined) continue
       const key = jsonPath(path)
-      if (this.#names.has(key) || this.#names.size >= maxIndexes) continue
+      if (this.nameOf(path) !== undefined || this.#names.size >= maxIndexes) continue
       const uses = (this.#uses.get(key) ?? 0) + 1
       this.#uses.set(key, uses)
       if (uses >= needed) this.#create(path, key)

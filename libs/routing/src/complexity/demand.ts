@@ -42,3 +42,10 @@ const effortWeights: Readonly<Record<string, number>> = { minimal: -0.6, low: -0
 export function demandOf(counts: TextCounts, shape: PromptShape): Push[] {
   return measures.map(([phrase, measure]) => ({ phrase, amount: measure(counts, shape) }))
 }
+
+/** `sum` and all of {@link demandOf}, in its order. */
+export function plusDemand(sum: number, counts: TextCounts, shape: PromptShape): number {
+  let total = sum
+  for (const [, measure] of measures) total += measure(counts, shape)
+  return total
+}

@@ -36,61 +36,65 @@ export function distanceOf({ means, spreads }: Linear, feature: number, value: n
   return Math.max(-reach, Math.min(reach, distance))
 }
 
-/**
- * A head's log-odds for one prompt. What each dense feature contributed, compared to an average prompt, is added to
- * `pushes`, times `share`.
- */
-export function logOdds(
-  head: Head,
-  dense: Float64Array,
-  ngrams: readonly number[],
-  pushes: Float64Array,
-  share = 1,
-): number {
+/** A head's log-odds for one prompt. */
+export function logOdds(head: Head, dense: Float64Array, ngrams: readonly number[]): number {
   const { linear, trees, calibration } = head
-  const half = calibration.slope / 2
-  const scale = share * half
-  const raw = linearLogit(linear, dense, ngrams, pushes, scale) + treesLogit(trees, dense, pushes, scale)
-  return calibration.intercept + half * raw
+  return (
+    calibration.intercept + (calibration.slope / 2) * (linearLogit(linear, dense, ngrams) + treesLogit(trees, dense))
+  )
 }
 
-function linearLogit(
-  linear: Linear,
+/** Adds to `pushes`, times `share`, what each dense feature contributed to {@link logOdds}, compared to an average prompt. */
+export function addPushes(
+  { linear, trees, calibration }: Head,
   dense: Float64Array,
-  ngrams: readonly number[],
   pushes: Float64Array,
-  scale: number,
-): number {
-  let sum = linear.bias
+  share: number,
+) {
+  const scale = (share * calibration.slope) / 2
   for (let feature = 0; feature < dense.length; feature++) {
     const push = distanceOf(linear, feature, dense[feature] as number) * (linear.weights[feature] as number)
-    sum += push
     pushes[feature] = (pushes[feature] as number) + scale * push
   }
-  let steps = 0
-  for (const bucket of ngrams) steps += linear.ngrams[bucket] as number
-  return sum + (steps * linear.step) / Math.sqrt(Math.max(1, ngrams.length))
-}
-
-function treesLogit(trees: Trees, dense: Float64Array, pushes: Float64Array, scale: number): number {
   const inner = 2 ** trees.depth - 1
   const nodes = 2 * inner + 1
-  const count = trees.features.length / inner
-  let sum = trees.bias
-  for (let tree = 0; tree < count; tree++) {
-    let node = 0
-    while (node < inner) {
-      const at = tree * inner + node
-      const feature = trees.features[at] as number
-      const left = Math.fround(dense[feature] as number) <= (trees.thresholds[at] as number)
-      const child = 2 * node + (left ? 1 : 2)
-      const step = (trees.values[tree * nodes + child] as number) - (trees.values[tree * nodes + node] as number)
+  for (let first = 0, at = 0; at < trees.features.length; at += inner, first += nodes) {
+    for (let node = 0; node < inner;) {
+      const feature = trees.features[at + node] as number
+      const child = childOf(trees, at, node, dense)
+      const step = (trees.values[first + child] as number) - (trees.values[first + node] as number)
       pushes[feature] = (pushes[feature] as number) + scale * step
       node = child
     }
-    sum += trees.values[tree * nodes + node] as number
+  }
+}
+
+function linearLogit(linear: Linear, dense: Float64Array, ngrams: readonly number[]): number {
+  let sum = linear.bias
+  for (let feature = 0; feature < dense.length; feature++) {
+    sum += distanceOf(linear, feature, dense[feature] as number) * (linear.weights[feature] as number)
+  }
+  let steps = 0
+  for (let at = 0; at < ngrams.length; at++) steps += linear.ngrams[ngrams[at] as number] as number
+  return sum + (steps * linear.step) / Math.sqrt(Math.max(1, ngrams.length))
+}
+
+function treesLogit(trees: Trees, dense: Float64Array): number {
+  const inner = 2 ** trees.depth - 1
+  const nodes = 2 * inner + 1
+  let sum = trees.bias
+  for (let first = 0, at = 0; at < trees.features.length; at += inner, first += nodes) {
+    let node = 0
+    while (node < inner) node = childOf(trees, at, node, dense)
+    sum += trees.values[first + node] as number
   }
   return sum
+}
+
+/** @param at the tree's first inner node among those of all trees. @returns where a prompt goes on from `node` */
+function childOf({ features, thresholds }: Trees, at: number, node: number, dense: Float64Array): number {
+  const value = Math.fround(dense[features[at + node] as number] as number)
+  return 2 * node + (value <= (thresholds[at + node] as number) ? 1 : 2)
 }
 
 export const probabilityOf = (logOdds: number): number => 1 / (1 + Math.exp(-logOdds))

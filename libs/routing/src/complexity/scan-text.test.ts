@@ -55,6 +55,11 @@ describe('scanText', () => {
     expect(scanText('to be or not to be or not to be').ngrams).toEqual(ngrams)
   })
 
+  it('counts the thousandth text as it counts the first', () => {
+    const first = scanText('to be or not to be')
+    for (let text = 0; text < 1_000; text++) expect(scanText('to be or not to be')).toEqual(first)
+  })
+
   it('gives every feature a finite value, even without text', () => {
     for (const text of ['', ' ', '😀', '?', 'A. ', '9'.repeat(400)]) {
       const values = denseFeatures(scanText(text))

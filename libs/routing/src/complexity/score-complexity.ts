@@ -1,8 +1,8 @@
 import type { DeploymentUrl, RequestBody } from '@sluice/contracts'
 import { type PromptShape, readShape } from '../prompt-shape.ts'
-import { demandOf, type Push } from './demand.ts'
+import { demandOf, plusDemand, type Push } from './demand.ts'
 import { denseFeatures, features } from './features.ts'
-import { distanceOf, logOdds, probabilityOf } from './head.ts'
+import { addPushes, distanceOf, logOdds, probabilityOf } from './head.ts'
 import type { Model } from './packed-model.ts'
 import { scanText } from './scan-text.ts'
 import type { TextCounts } from './text-counts.ts'
@@ -45,26 +45,31 @@ export function scoreShape(shape: PromptShape, model: Model = trainedModel): Com
   const text = clip(taskOf(shape))
   const counts = scanText(text)
   const dense = denseFeatures(counts)
-  const pushes = new Float64Array(features.length)
-  const [perGains, perFails] = [perUnit(model, 'gains'), perUnit(model, 'fails')]
-  const gains = logOdds(model.gains, dense, counts.ngrams, pushes, perGains)
-  const fails = logOdds(model.fails, dense, counts.ngrams, pushes, perFails)
-  const length = lengthPush(text, model)
-  const learned = perGains * (gains - model.scale.gains.mean) + perFails * (fails - model.scale.fails.mean) + length
-  const demand = demandOf(counts, shape)
-  const readable = isText(counts)
-  const total = demand.reduce((sum, { amount }) => sum + amount, offset + (readable ? learned : unreadable))
-  const named = () =>
-    readable
-      ? [{ phrase: length > 0 ? 'long prompt' : 'short prompt', amount: length }, ...namedPushes(model, dense, pushes)]
-      : [{ phrase: 'hardly any text', amount: unreadable }]
+  const gains = logOdds(model.gains, dense, counts.ngrams)
+  const fails = logOdds(model.fails, dense, counts.ngrams)
+  const { scale } = model
+  const learned = isText(counts)
+    ? perUnit(model, 'gains') * (gains - scale.gains.mean) +
+      perUnit(model, 'fails') * (fails - scale.fails.mean) +
+      lengthPush(text.length, model)
+    : unreadable
   return {
-    score: Math.round(probabilityOf(total) * 10_000) / 10_000,
+    score: Math.round(probabilityOf(plusDemand(offset + learned, counts, shape)) * 10_000) / 10_000,
     get why() {
-      return explain([...demand, ...named()])
+      return explain([...demandOf(counts, shape), ...learnedPushes(counts, dense, model)])
     },
     heads: { weakFails: probabilityOf(fails), strongHelps: probabilityOf(gains) },
   }
+}
+
+function learnedPushes(counts: TextCounts, dense: Float64Array, model: Model): Push[] {
+  if (!isText(counts)) return [{ phrase: 'hardly any text', amount: unreadable }]
+  const pushes = new Float64Array(dense.length)
+  addPushes(model.gains, dense, pushes, perUnit(model, 'gains'))
+  addPushes(model.fails, dense, pushes, perUnit(model, 'fails'))
+  const length = lengthPush(counts.chars, model)
+  const phrase = length > 0 ? 'long prompt' : 'short prompt'
+  return [{ phrase, amount: length }, ...namedPushes(model, dense, pushes)]
 }
 
 const perUnit = ({ scale }: Model, quantity: keyof Model['scale']): number =>
@@ -75,8 +80,8 @@ const isText = ({ words, distinctWords, wordLetters }: TextCounts): boolean =>
   words > 0 && distinctWords * 20 >= words && wordLetters <= 30 * words
 
 /** What length alone says; more than two and a half deviations say no more than that. */
-function lengthPush(text: string, { scale: { length } }: Model): number {
-  const distance = (Math.log2(1 + text.length) - length.mean) / length.deviation
+function lengthPush(chars: number, { scale: { length } }: Model): number {
+  const distance = (Math.log2(1 + chars) - length.mean) / length.deviation
   return portions.length * Math.max(-2.5, Math.min(2.5, distance))
 }
 
