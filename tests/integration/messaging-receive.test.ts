@@ -1,5 +1,5 @@
 import { AppError } from '@sluice/errors'
-import { complete, deadLetter, type Delivery, retry, type Settlement } from '@sluice/messaging'
+import { complete, deadLetter, type Delivery, retry, type Settlement, toDelivery } from '@sluice/messaging'
 import { SlotPool } from '@sluice/resilience'
 import { expect, test } from 'vitest'
 import { eventually, heldHandlers, openBroker } from './messaging-fixture.ts'
@@ -302,6 +302,44 @@ test.each([
   await broker.sdk.createSender('q').sendMessages(message)
   await eventually(() => bodies.length === 1)
   expect(bodies[0]?.toString()).toBe(expected)
+})
+
+const anyProperties = {
+  text: 'é'.repeat(300),
+  empty: '',
+  yes: true,
+  no: false,
+  zero: 0,
+  small: 200,
+  large: 5_000_000_000,
+  negative: -3,
+  veryNegative: -5_000_000_000,
+  fraction: 0.25,
+  date: new Date(1_763_700_000_123),
+  nothing: null,
+}
+test.each([
+  ['without anything', { body: Buffer.from('x') }],
+  ['with every type of property', { body: Buffer.from('x'), applicationProperties: anyProperties }],
+  ['with every field', { body: 'x', subject: 's', to: 't', correlationId: 'c', replyTo: 'r', replyToSessionId: 'rs' }],
+  ['with a number for an id', { body: 'x', messageId: 7, correlationId: 8 }],
+  ['with a lifetime', { body: 'x', timeToLive: 60_000 }],
+  ['of many frames', { body: Buffer.alloc(200_000, 'x'), applicationProperties: anyProperties }],
+  ['that is no data section', { body: { a: 1 }, bodyType: 'value', applicationProperties: anyProperties }],
+])('a message %s is read as the SDK reads it', async (_, message) => {
+  const broker = await openBroker()
+  const handlers = heldHandlers()
+  await broker.sdk.createSender('q').sendMessages(message)
+  broker.loop({ handle: handlers.handle })
+  await eventually(() => handlers.held.length === 1)
+  const [peeked] = await broker.sdk.createReceiver('q', { skipParsingBodyAsJson: true }).peekMessages(1)
+  const [held] = handlers.held
+  if (peeked === undefined || held === undefined) throw new Error('no message')
+  const { lockToken: _lock, deliveryCount: _count, ...delivery } = held.delivery
+  const { lockToken: _none, deliveryCount: _peeks, ...expected } = toDelivery(peeked)
+  expect(delivery).toEqual(expected)
+  handlers.finishAll()
+  await eventually(async () => (await broker.settled('complete')) === 1)
 })
 
 test('a delivery carries what the sender and the broker said about it', async () => {

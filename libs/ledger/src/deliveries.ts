@@ -19,6 +19,8 @@ export interface Delivered {
   tenant: string
   requestId: string
   event: EventEnvelope
+  /** The event's JSON as it came, where it is at hand: it is stored so, and not written once more. */
+  eventJson?: string | undefined
   target: DeliveryTarget
   /** Deliveries of one key are made one after another, in the order of their events' times. */
   fifoKey?: string | undefined
@@ -123,7 +125,7 @@ export function createDeliveries(deps: {
     ...deliveryQueries(rows),
     open: async (delivered, nextAttemptAtMs) => {
       const row = { ...newRow(delivered, now()), next_attempt_at: isoTime(nextAttemptAtMs) }
-      if (await writer.create(row, keyOf(row))) return row
+      if (await writer.create(row, keyOf(row), jsonOf(row, delivered))) return row
       const stored = await rows.read(row.id, keyOf(row))
       if (stored === undefined) throw new AppError('storage_unavailable', `${row.id} exists but cannot be read yet.`)
       return stored
@@ -131,7 +133,7 @@ export function createDeliveries(deps: {
     conclude: async (delivered, attempt, next) => {
       const attempts = attempt === undefined ? [] : [attempt]
       const row = { ...newRow(delivered, now()), attempts, ...fieldsOf(next) }
-      if (await writer.create(row, keyOf(row))) return row
+      if (await writer.create(row, keyOf(row), jsonOf(row, delivered))) return row
       const stored = await rows.read(row.id, keyOf(row))
       if (stored?.status !== 'pending' || attempt === undefined) return undefined
       return record(stored, attempt, next)
@@ -184,6 +186,12 @@ function newRow({ tenant, requestId, event, target, fifoKey }: Delivered, at: st
     created_at: at,
     updated_at: at,
   }
+}
+
+/** The row's JSON around the event's, which is the most of it. */
+function jsonOf(row: DeliveryRow, { eventJson }: Delivered): string | undefined {
+  if (eventJson === undefined) return undefined
+  return `${JSON.stringify({ ...row, event: undefined }).slice(0, -1)},"event":${eventJson}}`
 }
 
 function outcomeOf(next: Next): Partial<DeliveryRow> {

@@ -4,6 +4,7 @@ import type { RowStore } from '@sluice/storage'
 interface Waiting<T> {
   row: T
   key: string[]
+  json: string | undefined
   resolve: (created: boolean) => void
   reject: (error: unknown) => void
 }
@@ -26,10 +27,13 @@ export class RowWriter<T extends { id: string }> {
     this.#rows = rows
   }
 
-  /** @returns false when a row of that id is there already @throws AppError `storage_unavailable` */
-  create(row: T, key: string[]): Promise<boolean> {
+  /**
+   * @param json what `JSON.stringify(row)` amounts to, where it is at hand
+   * @returns false when a row of that id is there already @throws AppError `storage_unavailable`
+   */
+  create(row: T, key: string[], json?: string): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ row, key, resolve, reject })
+      this.#waiting.push({ row, key, json, resolve, reject })
       if (this.#scheduled) return
       this.#scheduled = true
       setImmediate(() => {

@@ -31,7 +31,9 @@ export function toDelivery(message: ServiceBusReceivedMessage): Delivery {
     sequenceNumber,
     deliveryCount: message.deliveryCount ?? 0,
     enqueuedAt: message.enqueuedTimeUtc?.getTime() ?? Date.now(),
-    lockToken: message.lockToken ?? '',
+    get lockToken() {
+      return message.lockToken ?? ''
+    },
     body: bodyBytes(message.body),
     subject: message.subject,
     correlationId: message.correlationId === undefined ? undefined : String(message.correlationId),

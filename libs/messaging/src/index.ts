@@ -1,3 +1,4 @@
+export { Bag, type Placed } from './bag.ts'
 export { type Delivery, toDelivery } from './delivery.ts'
 export { createEventHubSender, type EventHubSender } from './event-hub-sender.ts'
 export { receiveLoop, type ReceiveLoop, type ReceiveLoopOptions } from './receive-loop.ts'

@@ -94,6 +94,7 @@ export class ReceiveLink {
         first.resolve()
         attached()
       },
+      take: (message) => void this.#take(message),
     })
     this.#open = { stop, subscription, topUp, attached: first.promise }
     this.#refill()

@@ -1,6 +1,7 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
 import { type Clock, fullJitter, sleep } from '@sluice/resilience'
 import type { HeldLock } from './held-lock.ts'
+import { LinkMessage } from './link-message.ts'
 import type { OutcomeGate } from './outcome-gate.ts'
 import type { Settlement } from './settlement.ts'
 import { isLockLost, isTransient } from './translate-error.ts'
@@ -40,8 +41,7 @@ export async function settle(
     try {
       const isCompletion = settlement.kind === 'complete'
       if (!gate.tryPass(isCompletion)) await gate.pass(isCompletion)
-      await carryOut(receiver, message, settlement)
-      return true
+      if ((await carryOut(receiver, message, settlement)) !== 'unanswered') return true
     } catch (error) {
       if (isLockLost(error)) return false
       const again = isTransient(error) && clock.monotonic() < giveUpAtMs
@@ -52,11 +52,11 @@ export async function settle(
   return false
 }
 
-// The SDK sends each of these before it first awaits something, in the turn that the gate admitted.
+// Each of these is sent before it first awaits something, in the turn that the gate admitted.
 async function carryOut(receiver: Settler, message: ServiceBusReceivedMessage, settlement: Settlement) {
   switch (settlement.kind) {
     case 'complete':
-      return receiver.completeMessage(message)
+      return (message instanceof LinkMessage ? message.complete() : undefined) ?? receiver.completeMessage(message)
     case 'retry':
       return receiver.abandonMessage(message)
     case 'dead-letter':

@@ -1,4 +1,5 @@
 import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/service-bus'
+import { takeFromLink } from './link-shortcut.ts'
 
 /**
  * Everything that the product knows of the inside of @azure/service-bus. The version is pinned to 7.9.5; the tests of
@@ -21,6 +22,8 @@ interface LinkFollower {
   wantedCredit: () => number
   /** A new link is there: after `subscribe`, and after every reconnect. */
   attached: () => void
+  /** Gets the messages of every link. */
+  take: (message: ServiceBusReceivedMessage) => void
 }
 
 /**
@@ -42,8 +45,14 @@ export function followLink(receiver: ServiceBusReceiver, follower: LinkFollower)
   // On the prototype: a receiver that is subscribed again still has the replacement of the time before.
   const addCredit = (credit: number) => Object.getPrototypeOf(helper).addCredit.call(helper, credit)
   let link: object | undefined
+  let shortened: object | undefined
   helper.addCredit = () => {
     const present = streaming?.link
+    if (present !== undefined && present !== shortened) {
+      // Before the first credit, and so before the first message.
+      takeFromLink(present, follower.take)
+      shortened = present
+    }
     const wanted = follower.wantedCredit()
     const missing = wanted - (present?.credit ?? 0)
     // Half at a time: a flow frame of its own for every credit is a third of what receiving costs.

@@ -56,6 +56,29 @@ test('a waiter by callback stands in the same line, and may leave it', async () 
   expect(pool.inUse).toBe(0)
 })
 
+test('a long line keeps its order while some leave and others join', () => {
+  const pool = new SlotPool(1)
+  const served: number[] = []
+  const slots: Slot[] = []
+  const wait = (n: number) => pool.wait((slot) => (served.push(n), slots.push(slot)))
+  const leave = Array.from({ length: 2_000 }, (_, n) => wait(n))
+  for (let n = 0; n < 2_000; n += 3) leave[n]?.()
+  const first = pool.tryAcquire()
+  expect(first).toBeUndefined()
+  pool.resize(2)
+  for (let n = 2_000; n < 3_000; n++) {
+    slots.shift()?.release()
+    leave.push(wait(n))
+    leave[n - 2_000]?.()
+  }
+  while (slots.length > 0) slots.shift()?.release()
+  const expected = Array.from({ length: 3_000 }, (_, n) => n).filter((n) => served.includes(n))
+  expect(served).toEqual(expected)
+  expect(served.slice(-3)).toEqual([2_997, 2_998, 2_999])
+  expect(served.some((n) => n < 2_000 && n % 3 === 0)).toBe(false)
+  expect(pool.inUse).toBe(0)
+})
+
 test('growing serves waiters at once, shrinking waits for slots to come back', async () => {
   const pool = new SlotPool(1)
   const slots = [await pool.acquire()]

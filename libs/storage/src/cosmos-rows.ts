@@ -10,7 +10,7 @@ import { AppError } from '@sluice/errors'
 import { withDeadline } from '@sluice/resilience'
 import type { Condition } from './condition.ts'
 import { type CosmosAnswer, translateCosmos } from './cosmos-error.ts'
-import { groupWithoutHashing } from './one-range-bulk.ts'
+import { type CreateRows, createRowsOf } from './one-range-bulk.ts'
 
 /** Values of the container's partition key, in its order. */
 export type RowKey = string[]
@@ -38,11 +38,12 @@ export interface RowQuery {
  */
 export class RowStore<T extends { id: string }> {
   readonly #container: Container
+  readonly #createRows: CreateRows
   readonly #deadlineMs: number
 
   constructor(container: Container, deadlineMs: number) {
     this.#container = container
-    groupWithoutHashing(container.items)
+    this.#createRows = createRowsOf(container.items)
     this.#deadlineMs = deadlineMs
   }
 
@@ -59,16 +60,14 @@ export class RowStore<T extends { id: string }> {
 
   /**
    * Creates up to a hundred rows with one request a physical partition. Rows succeed and fail one by one.
+   * @param rows with `json` where it is at hand: what `JSON.stringify(row)` amounts to
    * @returns in the order of the rows: whether it was created, was there already, or may be tried again
    */
-  async createAll(rows: { row: T; key: RowKey }[]): Promise<('created' | 'exists' | 'unavailable')[]> {
-    const operations: OperationInput[] = rows.map(({ row, key }) => ({
-      operationType: 'Create',
-      partitionKey: key,
-      resourceBody: row as unknown as JSONObject,
-    }))
+  async createAll(
+    rows: readonly { row: T; key: RowKey; json?: string | undefined }[],
+  ): Promise<('created' | 'exists' | 'unavailable')[]> {
     const answer = await this.#attempt(undefined, (abortSignal) =>
-      this.#container.items.bulk(operations, {}, { contentResponseOnWriteEnabled: false, abortSignal }),
+      this.#createRows(rows, { contentResponseOnWriteEnabled: false, abortSignal }),
     )
     if (answer.kind !== 'done') throw unexpected(answer)
     return rows.map((_, index) => {

@@ -7,7 +7,7 @@ import type { Logger } from '@sluice/telemetry'
 import type { DeliveryMetrics } from './delivery-metrics.ts'
 import type { EndpointHealth } from './endpoint-health.ts'
 import { presentable } from './large-results.ts'
-import { judgeAttempt } from './webhook-attempts.ts'
+import { type AttemptVerdict, judgeAttempt } from './webhook-attempts.ts'
 import type { WebhookCall } from './webhook-calls.ts'
 import type { WebhookAnswer, WebhookSender } from './webhook-sender.ts'
 
@@ -42,9 +42,13 @@ export interface Outgoing {
  */
 export type AttemptWebhook = (delivery: Outgoing, call: WebhookCall, number: number) => Promise<Attempted | undefined>
 
-export const attemptWebhook =
-  (deps: AttemptDeps): AttemptWebhook =>
-  async (outgoing, call, number) => {
+export function attemptWebhook(deps: AttemptDeps): AttemptWebhook {
+  // Resolved once: looking a series up by its labels for every attempt is not free.
+  const count = (outcome: AttemptVerdict['kind']) => deps.metrics.attempts.labels({ sink: 'webhook', outcome })
+  const attempts = { delivered: count('delivered'), again: count('again'), failed: count('failed') }
+  const latency = deps.metrics.latency.labels({ sink: 'webhook' })
+
+  return async (outgoing, call, number) => {
     const { tenant, event } = outgoing
     const startedAt = deps.clock.now()
     const outcome = await post(deps, outgoing, call)
@@ -55,9 +59,9 @@ export const attemptWebhook =
     if (call.endpoint !== undefined) await deps.health.note(call.endpoint, verdict.kind === 'delivered', gone)
 
     const facts = { sink: 'webhook', event: event.id, tenant, attempt: number, ms }
-    deps.metrics.attempts.inc({ sink: 'webhook', outcome: verdict.kind })
+    attempts[verdict.kind].inc()
     if (verdict.kind === 'delivered') {
-      deps.metrics.latency.observe({ sink: 'webhook' }, (deps.clock.now() - Date.parse(event.time)) / 1000)
+      latency.observe((deps.clock.now() - Date.parse(event.time)) / 1000)
       deps.logger.info(facts, 'delivered')
     } else if (verdict.kind === 'again') {
       deps.logger.warn({ ...facts, afterMs: Math.round(verdict.afterMs) }, 'will be tried again')
@@ -74,6 +78,7 @@ export const attemptWebhook =
       next: nextOf(verdict, deps.clock.now()),
     }
   }
+}
 
 async function post(
   deps: AttemptDeps,
@@ -90,7 +95,7 @@ async function post(
   }
 }
 
-function nextOf(verdict: ReturnType<typeof judgeAttempt>, nowMs: number): Next {
+function nextOf(verdict: AttemptVerdict, nowMs: number): Next {
   switch (verdict.kind) {
     case 'delivered':
       return verdict

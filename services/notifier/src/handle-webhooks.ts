@@ -48,9 +48,9 @@ export const handleWebhooks =
 
 /** The webhooks asked for by name, and the tenant's endpoints that take this type of event. */
 async function targetsOf({ directory }: HandleWebhooksDeps, incoming: Incoming): Promise<Delivered[]> {
-  const { event, tenant, subject, conversation, targets, replay } = incoming
+  const { event, json, tenant, subject, conversation, targets, replay } = incoming
   if (replay) return []
-  const common = { tenant, requestId: subject, event }
+  const common = { tenant, requestId: subject, event, eventJson: json }
   const endpoints = await directory.matching(tenant, event.type)
   return [
     ...targets.filter(({ type }) => type === 'webhook').map((target) => ({ ...common, target })),
@@ -93,7 +93,7 @@ async function first(
   permit: Permit,
 ): Promise<void> {
   const { deliveries, clock } = deps
-  const attempted = deps.attempt({ ...delivered, bytes }, call, 1).finally(() => permit.leave())
+  const attempted = permitted(deps.attempt({ ...delivered, bytes }, call, 1), permit)
   const early = await within(attempted, deps.holdMs, clock)
   if (early !== 'late') {
     if (early === undefined) return void (await deliveries.open(delivered, clock.now()))
@@ -125,10 +125,26 @@ function setTimer({ timer, clock, logger, inFlight }: HandleWebhooksDeps, row: D
   inFlight.add(set())
 }
 
+async function permitted<T>(attempt: Promise<T>, permit: Permit): Promise<T> {
+  try {
+    return await attempt
+  } finally {
+    permit.leave()
+  }
+}
+
 function within<T>(promise: Promise<T>, ms: number, clock: Clock): Promise<T | 'late'> {
   return new Promise((resolve, reject) => {
     const timer = clock.setTimeout(() => resolve('late'), ms)
-    const settle = () => timer.cancel()
-    promise.then(resolve, reject).finally(settle)
+    promise.then(
+      (value) => {
+        timer.cancel()
+        resolve(value)
+      },
+      (error: Error) => {
+        timer.cancel()
+        reject(error)
+      },
+    )
   })
 }

@@ -74,22 +74,23 @@ await runService({
         replySink((queue) => queues.of(queue)),
       ),
     }
-    const loops = Object.entries(handlers).map(([subscription, handle]) =>
-      receiveLoop({
+    const loops = Object.entries(handlers).map(([subscription, handle]) => {
+      const lag = sinkMetrics.lag.labels({ sink: subscription })
+      return receiveLoop({
         serviceBus,
         topic: 'results',
         subscription,
         pool: new SlotPool(subscription === 'webhooks' ? config.WEBHOOK_SLOTS : config.SINK_SLOTS),
         handle: (delivery: Delivery, signal: AbortSignal) => {
-          sinkMetrics.lag.set({ sink: subscription }, Math.max(0, (clock.now() - delivery.enqueuedAt) / 1000))
+          lag.set(Math.max(0, (clock.now() - delivery.enqueuedAt) / 1000))
           return handle(delivery, signal)
         },
         handlerDeadlineMs: config.HANDLER_DEADLINE_MS,
         logger,
         metrics,
         clock,
-      }),
-    )
+      })
+    })
     const subscriptions = Object.keys(handlers)
     const backlog = watchBacklog({ ...common, serviceBus, topic: 'results', subscriptions })
     const eventBlobs = createEventBlobSweeper({

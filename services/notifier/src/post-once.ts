@@ -1,3 +1,4 @@
+import type { Bag, Placed } from '@sluice/messaging'
 import type { Clock } from '@sluice/resilience'
 import type { Dispatcher } from 'undici'
 
@@ -10,7 +11,8 @@ export interface Answer {
 }
 
 export interface PostInput {
-  url: URL
+  origin: string
+  path: string
   headers: Record<string, string>
   body: Buffer
   /** From connecting to the answer's status. */
@@ -25,8 +27,11 @@ export interface PostInput {
   clock: Clock
 }
 
-/** Ends a call under way; one that has an answer keeps it. */
-export type CutShort = (reason: Error) => void
+/** A call under way. */
+export interface Call extends Placed {
+  /** Ends it; one that has an answer keeps it. */
+  cutShort(reason: Error): void
+}
 
 type Handler = Dispatcher.DispatchHandler
 type Controller = Parameters<NonNullable<Handler['onRequestStart']>>[0]
@@ -40,20 +45,20 @@ const none = Buffer.alloc(0)
  * @param underWay holds the call while it lasts, for whoever ends them all
  * @throws `late()`, the reason of whoever cut it short, or what undici says of a call without an answer
  */
-export function postOnce(dispatcher: Dispatcher, input: PostInput, underWay: Set<CutShort>): Promise<Answer> {
-  const { url, headers, body, keepBytes, readBytes, clock } = input
+export function postOnce(dispatcher: Dispatcher, input: PostInput, underWay: Bag<Call>): Promise<Answer> {
+  const { origin, path, headers, body, keepBytes, readBytes, clock } = input
   return new Promise((resolve, reject) => {
     let answer: Answer | undefined
     let controller: Controller | undefined
     let cause: Error | undefined
     let read = 0
     const end = (error?: Error) => {
-      underWay.delete(cutShort)
+      underWay.delete(call)
       timer.cancel()
       if (answer !== undefined) resolve(answer)
       else reject(cause ?? error ?? new Error('the answer has no status'))
     }
-    const cutShort: CutShort = (reason) => {
+    const cutShort = (reason: Error) => {
       cause ??= reason
       controller?.abort(reason)
       // Also where undici has not begun: it may still be connecting.
@@ -83,13 +88,11 @@ export function postOnce(dispatcher: Dispatcher, input: PostInput, underWay: Set
       onResponseEnd: () => end(),
       onResponseError: (_, error) => end(error),
     }
+    const call: Call = { cutShort, place: -1 }
     let timer = clock.setTimeout(() => cutShort(input.late()), input.timeoutMs)
-    underWay.add(cutShort)
+    underWay.add(call)
     try {
-      dispatcher.dispatch(
-        { origin: url.origin, path: url.pathname + url.search, method: 'POST', headers, body },
-        handler,
-      )
+      dispatcher.dispatch({ origin, path, method: 'POST', headers, body }, handler)
     } catch (error) {
       end(error as Error)
     }

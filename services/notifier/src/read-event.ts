@@ -11,8 +11,9 @@ import type { Delivery } from '@sluice/messaging'
 /** A message of topic `results`, whatever its event is about. */
 export interface Incoming {
   event: EventEnvelope
-  /** The event as it was published. */
+  /** The event as it was published, and the same as text. */
   bytes: Buffer
+  json: string
   tenant: string
   /** The id of the request, batch or endpoint that the event is about. */
   subject: string
@@ -33,7 +34,8 @@ export type FindTargets = (kind: string, tenant: string, subject: string) => Pro
  * @throws AppError `invalid_line`: the message is dead-lettered, what it tells of stays readable.
  */
 export async function readEvent(delivery: Delivery, findTargets: FindTargets): Promise<Incoming> {
-  const parsed = eventEnvelopeSchema.safeParse(parse(delivery.body.toString('utf8')))
+  const json = delivery.body.toString('utf8')
+  const parsed = eventEnvelopeSchema.safeParse(parse(json))
   const { deliver, conversation, kind } = delivery.properties
   if (!parsed.success) throw new AppError('invalid_line', 'The message is not an event of Sluice.')
   const event = parsed.data
@@ -47,6 +49,7 @@ export async function readEvent(delivery: Delivery, findTargets: FindTargets): P
   return {
     event,
     bytes: delivery.body,
+    json,
     tenant,
     subject: event.subject,
     customId: typeof custom_id === 'string' ? custom_id : undefined,

@@ -23,9 +23,14 @@ export interface NoCall {
 const inlineConcurrency = 32
 
 /** Finds out how a webhook target is called now: a registered endpoint may have changed since the delivery was opened. */
-export const webhookCalls =
-  (deps: { config: PlatformConfig; directory: EndpointDirectory; endpoints: Pick<Endpoints, 'secretsOf'> }) =>
-  async (tenant: string, target: DeliveryTarget): Promise<WebhookCall | NoCall> => {
+export function webhookCalls(deps: {
+  config: PlatformConfig
+  directory: EndpointDirectory
+  endpoints: Pick<Endpoints, 'secretsOf'>
+}): (tenant: string, target: DeliveryTarget) => Promise<WebhookCall | NoCall> {
+  // Targets that messages carry are the same objects again and again, but not one tenant's alone.
+  const inline = new WeakMap<DeliveryTarget, { tenant: string; call: WebhookCall }>()
+  return async (tenant, target) => {
     if (target.type !== 'webhook') return { reason: 'not a webhook' }
     if ('endpoint' in target) {
       const endpoint = await deps.directory.find(tenant, target.endpoint)
@@ -36,8 +41,10 @@ export const webhookCalls =
       const { url, concurrency, id } = endpoint
       return { url, secrets, lane: id, concurrency, endpoint }
     }
+    const known = inline.get(target)
+    if (known?.tenant === tenant) return known.call
     const { origin, pathname } = new URL(target.url)
-    return {
+    const call = {
       url: target.url,
       secrets: deps.config.tenants[tenant]?.webhooks.secrets ?? [],
       // Without the query, in which callers put ids of their own.
@@ -45,7 +52,10 @@ export const webhookCalls =
       concurrency: inlineConcurrency,
       endpoint: undefined,
     }
+    inline.set(target, { tenant, call })
+    return call
   }
+}
 
 // A key that is missing here is this installation's fault and not the event's: the delivery fails, and can be replayed.
 function secretsOf(endpoints: Pick<Endpoints, 'secretsOf'>, endpoint: EndpointRow): string[] | NoCall {

@@ -1,11 +1,12 @@
 import type { LookupFunction } from 'node:net'
 import type { EventEnvelope, PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
+import { Bag } from '@sluice/messaging'
 import type { Clock } from '@sluice/resilience'
 import { Agent, type Dispatcher, ProxyAgent } from 'undici'
 import { checkAddressLiteral, guardedLookup, listedLookup } from './address-guard.ts'
 import { createHostResolver } from './host-resolver.ts'
-import { type Answer, type CutShort, postOnce } from './post-once.ts'
+import { type Answer, type Call, postOnce } from './post-once.ts'
 import type { WebhookCall } from './webhook-calls.ts'
 import { createWebhookSigner } from './webhook-signer.ts'
 
@@ -65,10 +66,11 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
       : new ProxyAgent({ ...limits, uri: proxyUrl })
 
   const sign = createWebhookSigner()
+  const addressOf = rememberAddresses()
   // One listener for all calls: a signal compares each new one with those that it has.
-  const underWay = new Set<CutShort>()
+  const underWay = new Bag<Call>()
   const cutShort = () => {
-    for (const cut of underWay) cut(signal.reason as Error)
+    for (const call of [...underWay.members]) call.cutShort(signal.reason as Error)
     resolver.cancel()
   }
   signal.addEventListener('abort', cutShort, { once: true })
@@ -84,7 +86,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
     async post(tenant, { url: text, secrets }, event, body) {
       signal.throwIfAborted()
       if (secrets.length === 0) throw new AppError('delivery_refused', 'there is no webhook signing secret')
-      const url = new URL(text)
+      const { url, origin, path } = addressOf(text)
       const dispatcher = dispatcherFor(tenant, url)
       const timestamp = String(Math.floor(clock.now() / 1000))
       const headers = {
@@ -98,7 +100,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
       }
       const late = () => new AppError('delivery_failed', `no answer within ${timeoutMs} ms`)
       try {
-        const input = { url, headers, body, timeoutMs, late, keepBytes, readBytes, bodyMs, clock }
+        const input = { origin, path, headers, body, timeoutMs, late, keepBytes, readBytes, bodyMs, clock }
         return answerOf(await postOnce(dispatcher, input, underWay), clock)
       } catch (cause) {
         throw unreachable(cause)
@@ -109,6 +111,28 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
       resolver.cancel()
       await Promise.all([direct.close(), guarded.close()])
     },
+  }
+}
+
+interface Address {
+  url: URL
+  origin: string
+  path: string
+}
+
+const maxAddresses = 10_000
+
+/** Receivers are called again and again: each url is taken apart once. */
+function rememberAddresses(): (text: string) => Address {
+  const addresses = new Map<string, Address>()
+  return (text) => {
+    const known = addresses.get(text)
+    if (known !== undefined) return known
+    const url = new URL(text)
+    const address = { url, origin: url.origin, path: url.pathname + url.search }
+    if (addresses.size >= maxAddresses) addresses.delete(addresses.keys().next().value ?? '')
+    addresses.set(text, address)
+    return address
   }
 }
 
