@@ -225,6 +225,16 @@ it('whose own calls in flight are limited finds the slot of one that ended free 
   }, 'the slot is free')
 })
 
+it('a worker that drains a deployment heeds it at once', async () => {
+  const { admission } = worker()
+  await stream(admission, 100)
+  await admission.drain('a', { reason: 'test' })
+  expect(await admission.reserve({ candidates: [wide], tenant: [tenant], tokens: 100 })).toMatchObject({
+    kind: 'later',
+    reason: 'drained',
+  })
+})
+
 it('a drain is heeded by every worker when its lots have ended', async () => {
   const { admission } = worker()
   await stream(admission, 100)

@@ -254,6 +254,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     utilisation: (names) => new Map(names.map((name) => [name, view.utilisation(name)])),
     states: (quotas) => shared.look(quotas),
     async drain(deployment, { reason, untilMs = 0 }) {
+      ahead.drop(deployment)
       await shared.run('drain', { deployments: [deployment], operands: [Math.ceil(untilMs), reason] })
       logger.warn({ deployment, reason, untilMs }, 'drained')
     },
