@@ -53,3 +53,23 @@ it('follows so many callers at once and no more, and others when those have ceas
   await clock.advance(2_000)
   expect(await calls(100, 'late')).toBeGreaterThan(40)
 })
+
+it('most of a burst after a pause finds room, and twice of what has come is the most that is reserved for it', async () => {
+  const { ahead, clock, asked, settled } = setUp()
+  const found: number[] = []
+  for (let burst = 0; burst < 3; burst++) {
+    await clock.advance(600)
+    let some = 0
+    for (let n = 0; n < 32; n++) {
+      if (ahead.take(quota, shareOf('contoso'), 10) !== undefined) some++
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    found.push(some)
+  }
+  expect(found).toEqual([28, 28, 28])
+  await clock.advance(600)
+  const reserved = asked.reduce((sum, { calls = 0 }) => sum + calls, 0)
+  const used = settled.reduce((sum, { usedCalls }) => sum + usedCalls, 0)
+  expect(used).toBe(3 * 28)
+  expect(reserved).toBeLessThanOrEqual(3 * 64)
+})

@@ -47,10 +47,10 @@ const mostStreams = 256
 const idleMs = 1_000
 
 /**
- * Reserves for calls that are about to come, where they come one after the other: all of a steady stream but the first
- * find their room here and wait for no round trip. Redis grants it like any other room, before a call is made, and only
- * where no limit is more than half used with it; what is not used within {@link aheadMs} is given back. So a breaker that
- * opened, a drain or a cool-down elsewhere is noticed that much later by such calls.
+ * Reserves for calls that are about to come, where they come one after the other: all of a steady stream or of a burst
+ * but the first find their room here and wait for no round trip. Redis grants it like any other room, before a call is
+ * made, and only where no limit is more than half used with it; what is not used within {@link aheadMs} is given back. So
+ * a breaker that opened, a drain or a cool-down elsewhere is noticed that much later by such calls.
  */
 export class Ahead {
   readonly #options: AheadOptions
@@ -124,7 +124,7 @@ export class Ahead {
   async #ask(stream: Stream, now: number): Promise<void> {
     const { clock, newId, reserve, settle, onFailure } = this.#options
     const { quota, shares } = stream
-    const wish = stream.wish()
+    const wish = stream.wish(now)
     const id = newId()
     try {
       if (wish === undefined) return
@@ -235,17 +235,28 @@ class Stream {
 
   /** While half of what is expected is still there, nothing more is asked for. */
   wantsMore(now: number): boolean {
-    if (this.#expected < fewestCalls || this.asking || now < this.pausedUntilMs) return false
-    let left = 0
-    for (const lot of this.lots) if (now < lot.untilMs) left += lot.calls - lot.usedCalls
-    return left < Math.min(this.#expected, mostCalls) / 2
+    const expected = this.#isBurst ? this.#calls : this.#expected
+    if (expected < fewestCalls || this.asking || now < this.pausedUntilMs) return false
+    return this.#left(now) < Math.min(expected, mostCalls) / 2
   }
 
   /** @returns undefined where so few calls fit in what may lie reserved that it is not worth a lot */
-  wish(): { calls: number; tokens: number } | undefined {
-    const mean = Math.max(1, this.#expectedTokens / this.#expected)
-    const calls = Math.floor(Math.min(this.#expected, mostCalls, this.#mostTokens / mean))
+  wish(now: number): { calls: number; tokens: number } | undefined {
+    const expected = this.#isBurst ? 2 * this.#calls - this.#left(now) : this.#expected
+    const mean = Math.max(1, this.#isBurst ? this.#tokens / this.#calls : this.#expectedTokens / this.#expected)
+    const calls = Math.floor(Math.min(expected, mostCalls, this.#mostTokens / mean))
     return calls < fewestCalls ? undefined : { calls, tokens: Math.ceil(calls * mean) }
+  }
+
+  /** More calls have come in this period, which is not over, than in all of the one before: as many again may follow. */
+  get #isBurst(): boolean {
+    return this.#calls > this.#expected
+  }
+
+  #left(now: number): number {
+    let left = 0
+    for (const lot of this.lots) if (now < lot.untilMs) left += lot.calls - lot.usedCalls
+    return left
   }
 
   /** Takes out the lots of which nothing can be used any more. */

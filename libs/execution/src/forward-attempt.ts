@@ -9,6 +9,7 @@ import {
   usageInTail,
 } from '@sluice/models'
 import type { Clock } from '@sluice/resilience'
+import type { AnswerTurns } from './answer-turns.ts'
 import type { WholeAnswer } from './forward-cache.ts'
 import { errorEvent } from './forward-error-event.ts'
 import { ForwardStream } from './forward-stream.ts'
@@ -34,6 +35,7 @@ interface AttemptOptions {
   onResponseId?: ((id: string) => void) | undefined
   /** Of sound, which is passed on as it comes: up to this many bytes of it are held as well. */
   keptBytes: number
+  turns: AnswerTurns
   clock: Clock
   /** The least of the deployment's own timeout and the time to the request's deadline. */
   timeoutMs: number
@@ -71,6 +73,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #committed = false
   #named = false
   #over = false
+  /** It was read to its end: nothing that happens until it has its turn makes the answer less than it is. */
+  #awaitsTurn = false
   #lastAt: number
   #pausedAt: number | undefined
   firstByteMs: number | undefined
@@ -84,7 +88,9 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     this.done = promise
     this.#settle = resolve
     this.#startedAt = this.#lastAt = options.clock.monotonic()
-    options.sink.onClose = () => this.#stop({ kind: 'aborted' })
+    options.sink.onClose = () => {
+      if (!this.#awaitsTurn) this.#stop({ kind: 'aborted' })
+    }
     options.sink.onDrain = () => this.#resume()
   }
 
@@ -99,6 +105,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   }
 
   check(now: number): void {
+    if (this.#awaitsTurn) return
     const { deployment, timeoutMs, stallMs } = this.#options
     if (this.#pausedAt !== undefined) {
       if (now - this.#pausedAt > stallMs) this.#stop({ kind: 'aborted' }, () => this.#options.sink.cut())
@@ -109,6 +116,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
 
   /** Ends the call with an error: for another deployment to try, or as the honest end of what has begun. */
   fail(error: AppError): void {
+    if (this.#awaitsTurn) return
     if (!this.#committed) return this.#stop({ kind: 'refused', error })
     this.#stop({ kind: 'broken', error, usage: this.#stream?.usage }, () => this.#sayBroken(error))
   }
@@ -155,12 +163,19 @@ export class ForwardAttempt implements ForwardEvents, Watched {
 
   onResponseEnd(): void {
     if (this.#over) return
-    const { deployment, sink } = this.#options
     if (this.#form === 'error') {
+      const { deployment } = this.#options
       // A redirect is no answer that a caller could use.
       const status = this.#status < 400 ? 502 : this.#status
       return this.#stop({ kind: 'refused', error: refusal(deployment.name, status, this.#headers, this.#whole()) })
     }
+    this.#awaitsTurn = true
+    this.#options.turns.run(() => this.#finish())
+  }
+
+  #finish(): void {
+    const { sink } = this.#options
+    this.#awaitsTurn = false
     if (this.#form === 'events') return this.#onLastEvents(this.#stream as ForwardStream)
     if (this.#form === 'whole' && !this.#committed) {
       const body = this.#whole()
@@ -276,7 +291,9 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #writeLast(events: Buffer): void {
     this.#flushLast()
     this.#last = events
-    process.nextTick(() => this.#flushLast())
+    process.nextTick(() => {
+      if (!this.#awaitsTurn) this.#flushLast()
+    })
   }
 
   #flushLast(): void {

@@ -60,7 +60,7 @@ export interface ForwardLimits {
   tokens?: ForwardLimit
 }
 
-/** The caller's connection. Nothing is called after `end` or `cut`. */
+/** The caller's connection. Nothing is called after `end` or `cut`; what is told to a caller that has gone is dropped. */
 export interface ForwardSink {
   /** True once the caller has gone. */
   readonly closed: boolean

@@ -6,6 +6,7 @@ import { connectionFailure, estimatedSpeechUsage, type ForwardClient, type Model
 import type { Clock } from '@sluice/resilience'
 import { cappedBody, type Route, type RouteRequest } from '@sluice/routing'
 import type { Logger, Metrics } from '@sluice/telemetry'
+import { AnswerTurns } from './answer-turns.ts'
 import { createCallMetrics } from './call-metrics.ts'
 import { type AttemptEnd, ForwardAttempt } from './forward-attempt.ts'
 import { largerThan } from './failover.ts'
@@ -49,6 +50,8 @@ export interface ForwarderOptions {
 }
 
 const closeMs = 2_000
+// About a millisecond of work.
+const answersPerTurn = 8
 
 /** One request's way, as far as it has come. */
 interface Run {
@@ -97,6 +100,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const waitingRoom = createWaitingRoom({ admission, clock, limits })
   const watch = new ForwardWatch(clock)
   const suspects = createSuspects(clock)
+  const turns = new AnswerTurns(answersPerTurn)
   const accounts = createForwardAccounts(options)
   const cached = createForwardCache(options.cache)
   const cascade =
@@ -120,6 +124,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       stripUsage: payload.stripUsage,
       keptBytes: cached.keptBytes(input),
       onResponseId: url === '/v1/responses' ? (id) => pins?.made(input.tenant, id, deployment.name) : undefined,
+      turns,
       clock,
       timeoutMs: Math.min(deployment.timeout_ms, deadline - clock.now()),
       stallMs: limits.stallMs,

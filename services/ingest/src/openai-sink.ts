@@ -34,6 +34,7 @@ export class OpenAISink implements ForwardSink {
   }
 
   start({ status, contentType, contentLength, deployment, score, limits, fromCache }: ForwardHead): void {
+    if (this.closed) return
     const { name, model, region, tier } = deployment
     const headers = [
       'content-type',
@@ -58,11 +59,11 @@ export class OpenAISink implements ForwardSink {
   }
 
   write(chunk: Buffer): boolean {
-    return this.#bytes.write(chunk)
+    return this.closed || this.#bytes.write(chunk)
   }
 
   end(last?: Buffer): void {
-    this.#bytes.end(last)
+    if (!this.closed) this.#bytes.end(last)
   }
 
   // A reset, or an end without the last chunk: both sides of HTTP count as an answer that is not complete.

@@ -1,0 +1,50 @@
+import { expect, it } from 'vitest'
+import { AnswerTurns } from './answer-turns.ts'
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+function setUp(perTurn: number) {
+  const given: string[] = []
+  const turns = new AnswerTurns(perTurn)
+  const come = (...names: string[]) => {
+    for (const name of names) turns.run(() => given.push(name))
+  }
+  return { given, turns, come }
+}
+
+it('gives at once what a turn has room for, and the rest in the next turns, in the order in which it came', async () => {
+  const { given, come } = setUp(2)
+  come('a', 'b', 'c', 'd', 'e')
+  expect(given).toEqual(['a', 'b'])
+  await turn()
+  expect(given).toEqual(['a', 'b', 'c', 'd'])
+  come('f')
+  expect(given).toEqual(['a', 'b', 'c', 'd'])
+  await turn()
+  expect(given).toEqual(['a', 'b', 'c', 'd', 'e', 'f'])
+  come('g')
+  await turn()
+  expect(given).toEqual(['a', 'b', 'c', 'd', 'e', 'f', 'g'])
+})
+
+it('gives at once again when a turn was quiet', async () => {
+  const { given, come } = setUp(1)
+  come('a')
+  await turn()
+  come('b')
+  expect(given).toEqual(['a', 'b'])
+  come('c')
+  expect(given).toEqual(['a', 'b'])
+  await turn()
+  await turn()
+  come('d')
+  expect(given).toEqual(['a', 'b', 'c', 'd'])
+})
+
+it('what comes while others are given waits for its turn', async () => {
+  const { given, turns, come } = setUp(1)
+  turns.run(() => come('inner'))
+  expect(given).toEqual([])
+  await turn()
+  expect(given).toEqual(['inner'])
+})
