@@ -38,6 +38,28 @@ const oddDoor = (listener: Parameters<typeof openOddDoor>[2], options?: Paramete
 const clientOf = (door: Door) => new OpenAI({ apiKey: doorKey, baseURL: `${door.url}/v1`, maxRetries: 0 })
 const user = (content: string) => [{ role: 'user' as const, content }]
 
+describe('a caller of HTTP/1.0, which knows no chunks', () => {
+  const ask = async (door: Door, body: string) => {
+    const head = `host: door\r\nauthorization: Bearer ${doorKey}\r\ncontent-type: application/json`
+    const length = `content-length: ${Buffer.byteLength(body)}`
+    const client = new RawClient(door.port)
+    client.send(`POST /v1/chat/completions HTTP/1.0\r\n${head}\r\n${length}\r\n\r\n${body}`)
+    await client.closed
+    const [headers = '', ...rest] = client.text.split('\r\n\r\n')
+    expect(headers).toMatch(/^HTTP\/1\.1 200 /)
+    expect(headers).not.toMatch(/transfer-encoding/i)
+    return rest.join('\r\n\r\n')
+  }
+
+  it('reads a whole answer, and a stream up to the end of its connection', async () => {
+    const door = await openDoor()
+    expect(JSON.parse(await ask(door, chatBody()))).toMatchObject({ object: 'chat.completion' })
+    const stream = await ask(door, chatBody('hi', { stream: true }))
+    expect(stream).toMatch(/^data: \{/)
+    expect(stream.endsWith('data: [DONE]\n\n')).toBe(true)
+  })
+})
+
 describe('a caller who leaves', () => {
   const inFlight = async () => (await fixture.twin.deployments()).reduce((sum, one) => sum + one.in_flight, 0)
 

@@ -18,7 +18,7 @@ import {
 } from '@sluice/contracts'
 import { startCosmosEmulator } from '@sluice/emulator-cosmos'
 import { createForwarder, createRegionAffinity, createResponsePins, type Forwarder } from '@sluice/execution'
-import { createForwardClient, createModels } from '@sluice/models'
+import { createForwardClient, createModels, createStoredResponses } from '@sluice/models'
 import { systemClock } from '@sluice/resilience'
 import { decide } from '@sluice/routing'
 import { connectCosmos } from '@sluice/storage'
@@ -28,9 +28,11 @@ import { answerError } from '../../services/ingest/src/answer-error.ts'
 import { createApiKeys } from '../../services/ingest/src/api-keys.ts'
 import { createAuthenticate } from '../../services/ingest/src/authenticate.ts'
 import { createDrain, type Drain } from '../../services/ingest/src/drain.ts'
+import { HeldBodies } from '../../services/ingest/src/held-bodies.ts'
 import { createOpenAIDoor } from '../../services/ingest/src/openai-door.ts'
 import { modelRoutes } from '../../services/ingest/src/openai-models.ts'
 import { createRoutes } from '../../services/ingest/src/routes.ts'
+import { storedResponseRoutes } from '../../services/ingest/src/stored-response-routes.ts'
 import { deploymentOn, type ModelTwin, startModelTwin } from './model-twin.ts'
 import { type PrivateRedis, startPrivateRedis } from './private-redis.ts'
 
@@ -169,7 +171,7 @@ export async function startDoorFixture(): Promise<DoorFixture> {
         corsHeaders: () => [],
         bodyLimit,
         formLimit,
-        heldLimit: options.heldLimit ?? 256 * 1024 * 1024,
+        bodies: new HeldBodies(options.heldLimit ?? 256 * 1024 * 1024),
       })
       const { requestTimeout = 30_000 } = options
       const timeouts = { connectionTimeout: 60_000, requestTimeout, keepAliveTimeout: 60_000 }
@@ -177,7 +179,10 @@ export async function startDoorFixture(): Promise<DoorFixture> {
       app.setErrorHandler((error, request, reply) =>
         answerError(logger, error as Error & { code: string; name: string }, request, reply),
       )
-      modelRoutes(createRoutes(app, authenticate), config)
+      const routes = createRoutes(app, authenticate)
+      const storedResponses = createStoredResponses({ apiKeyOf: ({ api_key }) => api_key ?? '' })
+      modelRoutes(routes, config)
+      storedResponseRoutes(routes, { pins, storedResponses })
       await app.listen({ host: '127.0.0.1', port: 0 })
       const { port } = app.server.address() as AddressInfo
       return {
@@ -193,6 +198,7 @@ export async function startDoorFixture(): Promise<DoorFixture> {
           app.server.closeAllConnections()
           await app.close()
           await forwarder.close()
+          await storedResponses.close()
           await models.close()
           await cache.close()
           await budgets.close()

@@ -73,3 +73,19 @@ it('most of a burst after a pause finds room, and twice of what has come is the 
   expect(used).toBe(3 * 28)
   expect(reserved).toBeLessThanOrEqual(3 * 64)
 })
+
+it('however large the calls of a burst, a fiftieth of a minute’s tokens is the most that lies reserved', async () => {
+  const { ahead, asked, settled } = setUp()
+  const large = { ...quota, tokensPerMinute: 1_000_000 }
+  let found = 0
+  let most = 0
+  for (let n = 0; n < 60; n++) {
+    if (ahead.take(large, shareOf('contoso'), 5_000) !== undefined) found++
+    await new Promise((resolve) => setImmediate(resolve))
+    const reserved = asked.reduce((sum, { tokens }) => sum + tokens, 0)
+    most = Math.max(most, reserved - 5_000 * found)
+  }
+  expect(settled).toEqual([])
+  expect(found).toBeGreaterThan(40)
+  expect(most).toBeLessThanOrEqual(large.tokensPerMinute / 50)
+})

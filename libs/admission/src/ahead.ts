@@ -244,13 +244,18 @@ class Stream {
   wish(now: number): { calls: number; tokens: number } | undefined {
     const expected = this.#isBurst ? 2 * this.#calls - this.#left(now) : this.#expected
     const mean = Math.max(1, this.#isBurst ? this.#tokens / this.#calls : this.#expectedTokens / this.#expected)
-    const calls = Math.floor(Math.min(expected, mostCalls, this.#mostTokens / mean))
+    const calls = Math.floor(Math.min(expected, mostCalls, (this.#mostTokens - this.#reservedTokens) / mean))
     return calls < fewestCalls ? undefined : { calls, tokens: Math.ceil(calls * mean) }
   }
 
-  /** More calls have come in this period, which is not over, than in all of the one before: as many again may follow. */
+  /** In this period, which is not over, have come twice the calls of all of the one before: as many again may follow. */
   get #isBurst(): boolean {
-    return this.#calls > this.#expected
+    return this.#calls > 2 * this.#expected
+  }
+
+  /** Of all lots: those that are over are not given back yet. */
+  get #reservedTokens(): number {
+    return this.lots.reduce((sum, lot) => sum + lot.tokens - lot.usedTokens, 0)
   }
 
   #left(now: number): number {

@@ -90,6 +90,12 @@ describe('bad input names its field', () => {
     ['no messages', { ...good, body: { model: 'auto' } }, 'invalid_line', 'body.messages'],
     ['empty messages', { ...good, body: { messages: [] } }, 'invalid_line', 'body.messages'],
     ['a role of number', { ...good, body: { messages: [{ role: 3 }] } }, 'invalid_line', 'body.messages[0].role'],
+    [
+      'a response in the background',
+      { ...good, url: '/v1/responses', body: { input: 'hi', background: true } },
+      'invalid_line',
+      'body.background',
+    ],
     ['another method', { ...good, method: 'GET' }, 'invalid_line', 'method'],
     ['no custom id', { ...good, custom_id: '' }, 'invalid_line', 'custom_id'],
     ['an unknown field', { ...good, extra: 1 }, 'invalid_line', 'extra'],

@@ -29,16 +29,16 @@ export const deploymentUrls = [
 ] as const
 export type DeploymentUrl = (typeof deploymentUrls)[number]
 
+// Every answer names its deployment in headers, which Node refuses to write with other characters.
+const headerText = z.string().regex(/^[!-~](?:[ -~]*[!-~])?$/, 'printable ASCII characters only')
+
 export const deploymentSchema = z
   .strictObject({
-    name: z
-      .string()
-      .min(1)
-      .describe('unique in Sluice; the deployment name sent to Azure unless `azure_name` says another'),
+    name: headerText.describe('unique in Sluice; the deployment name sent to Azure unless `azure_name` says another'),
     azure_name: z.string().optional(),
     tier: z.enum(tierNames).optional().describe('absent: reachable by name only (embeddings, audio)'),
-    model: z.string().min(1),
-    region: z.string().min(1),
+    model: headerText,
+    region: headerText,
     kind: z
       .enum(['ptu', 'standard', 'spot', 'model-router'])
       .default('standard')

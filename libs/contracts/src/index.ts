@@ -30,6 +30,7 @@ export {
   type FileRef,
   isBatchUrl,
   type LineUrl,
+  notInBackground,
   type Priority,
   type RequestBody,
   type RequestLine,

@@ -96,9 +96,15 @@ const message = z.looseObject({ role: z.string().min(1) })
 // Only what routing and accounting read is validated; everything else passes through untouched, so that a field which
 // Azure adds tomorrow works today.
 const common = { model: z.string().min(1).max(256).default('auto'), stream: z.boolean().nullish() }
+/** Nobody would follow such a response to its end, and count what it cost. */
+export const notInBackground = 'expected false; queue the request instead, which is what Sluice does in the background'
 const requestBodySchemas = {
   '/v1/chat/completions': z.looseObject({ ...common, messages: z.array(message).min(1) }),
-  '/v1/responses': z.looseObject({ ...common, input: z.union([z.string(), z.array(z.unknown()).min(1)]) }),
+  '/v1/responses': z.looseObject({
+    ...common,
+    input: z.union([z.string(), z.array(z.unknown()).min(1)]),
+    background: z.literal(false, { error: notInBackground }).nullish(),
+  }),
   '/v1/embeddings': z.looseObject({ ...common, input: z.union([z.string(), z.array(z.unknown()).min(1)]) }),
   '/v1/audio/speech': z.looseObject({ ...common, input: z.string().min(1) }),
   '/v1/audio/transcriptions': z.looseObject(common).describe('the fields of the form but for its file'),

@@ -3,11 +3,15 @@ import { AnswerTurns } from './answer-turns.ts'
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
+const fail = (thrown: unknown) => {
+  throw thrown
+}
+
 function setUp(perTurn: number) {
   const given: string[] = []
   const turns = new AnswerTurns(perTurn)
   const come = (...names: string[]) => {
-    for (const name of names) turns.run(() => given.push(name))
+    for (const name of names) turns.run(() => given.push(name), fail)
   }
   return { given, turns, come }
 }
@@ -43,8 +47,26 @@ it('gives at once again when a turn was quiet', async () => {
 
 it('what comes while others are given waits for its turn', async () => {
   const { given, turns, come } = setUp(1)
-  turns.run(() => come('inner'))
+  turns.run(() => come('inner'), fail)
   expect(given).toEqual([])
   await turn()
   expect(given).toEqual(['inner'])
+})
+
+it('what one throws is told to its owner, at once as in a later turn, and the others are given', async () => {
+  const { given, turns, come } = setUp(2)
+  const told: unknown[] = []
+  const broken = (name: string) =>
+    turns.run(
+      () => fail(name),
+      (thrown) => told.push(thrown),
+    )
+  broken('a')
+  come('b')
+  broken('c')
+  come('d')
+  expect(told).toEqual(['a'])
+  await turn()
+  expect(told).toEqual(['a', 'c'])
+  expect(given).toEqual(['b', 'd'])
 })

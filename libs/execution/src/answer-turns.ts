@@ -9,25 +9,41 @@
 export class AnswerTurns {
   readonly #perTurn: number
   #given = 0
-  #waiting: (() => void)[] = []
+  #waiting: Waiting[] = []
 
   /** @param perTurn at least 1 */
   constructor(perTurn: number) {
     this.#perTurn = perTurn
   }
 
-  /** Gives the answer now, as long as there is room in this turn. */
-  run(give: () => void): void {
-    if (this.#given === this.#perTurn) return void this.#waiting.push(give)
+  /**
+   * Gives the answer now, as long as there is room in this turn.
+   * @param failed told what `give` throws: what is thrown in a later turn nobody catches, and it would end the process
+   */
+  run(give: () => void, failed: (thrown: unknown) => void): void {
+    if (this.#given === this.#perTurn) return void this.#waiting.push({ give, failed })
     // The check phase follows what was polled: a turn ends there.
     if (this.#given++ === 0) setImmediate(this.#turn)
-    give()
+    giveOne({ give, failed })
   }
 
   readonly #turn = (): void => {
     const next = this.#waiting.splice(0, this.#perTurn)
     this.#given = next.length
     if (next.length > 0) setImmediate(this.#turn)
-    for (const give of next) give()
+    for (const one of next) giveOne(one)
+  }
+}
+
+interface Waiting {
+  give: () => void
+  failed: (thrown: unknown) => void
+}
+
+function giveOne({ give, failed }: Waiting): void {
+  try {
+    give()
+  } catch (thrown) {
+    failed(thrown)
   }
 }

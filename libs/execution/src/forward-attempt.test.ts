@@ -12,6 +12,7 @@ const event = `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: 
 const lastEvents = `data: ${JSON.stringify({ choices: [], usage })}\n\ndata: [DONE]\n\n`
 const counted = { input_tokens: 3, cached_tokens: 0, output_tokens: 2 }
 
+const nothing = () => undefined
 const tick = () => new Promise<void>((resolve) => process.nextTick(resolve))
 
 class Caller implements ForwardSink {
@@ -46,12 +47,16 @@ class Caller implements ForwardSink {
   }
 }
 
-/** An attempt whose answer has to wait, because this turn's one was given already. */
-function setUp() {
-  const sink = new Caller()
+/** This turn's answers were given already. */
+function busyTurns(perTurn = 1): AnswerTurns {
+  const turns = new AnswerTurns(perTurn)
+  for (let given = 0; given < perTurn; given++) turns.run(nothing, nothing)
+  return turns
+}
+
+/** An attempt whose answer has to wait. */
+function setUp({ turns = busyTurns(), sink = new Caller() } = {}) {
   const clock = new ManualClock()
-  const turns = new AnswerTurns(1)
-  turns.run(() => undefined)
   const controller = { aborted: false, paused: false, reason: null, abort() {}, pause() {}, resume() {} }
   const attempt = new ForwardAttempt({
     deployment: { name: 'a', model: 'm', region: 'r', timeout_ms: 1_000 } as Deployment,
@@ -107,6 +112,39 @@ describe('an answer that was read to its end', () => {
     expect(await attempt.done).toMatchObject({ kind: 'answered', usage: counted })
     expect(sink.pieces).toEqual([event, lastEvents])
   })
+
+  it('began when it was read, whatever it waits for', async () => {
+    const turns = busyTurns()
+    const { attempt, sink, clock, read } = setUp({ turns })
+    await clock.advance(20)
+    for (let others = 0; others < 100; others++) turns.run(nothing, nothing)
+    read('application/json', answer)
+    attempt.onResponseEnd()
+    await clock.advance(500)
+    expect(sink.ended).toBe(false)
+    await attempt.done
+    expect(attempt.firstByteMs).toBe(20)
+  })
+
+  it.each(['start', 'end'] as const)(
+    'that cannot be given fails alone: the caller’s connection throws at its %s',
+    async (step) => {
+      const turns = busyTurns(2)
+      const sink = new Caller()
+      sink[step] = () => {
+        throw new TypeError('Invalid character in header content')
+      }
+      const both = [setUp({ turns, sink }), setUp({ turns })]
+      for (const { attempt, read } of both) {
+        read('application/json', answer)
+        attempt.onResponseEnd()
+      }
+      const [failed, given] = await Promise.all(both.map(({ attempt }) => attempt.done))
+      expect(failed?.kind).toBe(step === 'start' ? 'broken' : 'answered')
+      expect(sink.ended).toBe(true)
+      expect(given).toMatchObject({ kind: 'answered', usage: counted })
+    },
+  )
 
   it('a stream that ended too early is broken all the same', async () => {
     const { attempt, sink, read } = setUp()

@@ -9,6 +9,7 @@ import {
   usageInTail,
 } from '@sluice/models'
 import type { Clock } from '@sluice/resilience'
+import { type AnswerHeaders, contentLengthOf, contentTypeOf } from './answer-headers.ts'
 import type { AnswerTurns } from './answer-turns.ts'
 import type { WholeAnswer } from './forward-cache.ts'
 import { errorEvent } from './forward-error-event.ts'
@@ -43,8 +44,6 @@ interface AttemptOptions {
   stallMs: number
 }
 
-type Headers = Readonly<Record<string, string | string[] | undefined>>
-
 const maxErrorBytes = 64 * 1024
 // An answer that fits is passed on when it is complete, so that a failure half way still finds another deployment.
 const maxHeldBytes = 256 * 1024
@@ -64,7 +63,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   /** The end of a stream that its upstream has called complete: see {@link #writeLast}. */
   #last: Buffer | undefined
   #status = 0
-  #headers: Headers = {}
+  #headers: AnswerHeaders = {}
+  #contentType = ''
   #form: 'error' | 'whole' | 'events' | 'bytes' = 'whole'
   #stream: ForwardStream | undefined
   #held: Buffer[] = []
@@ -126,16 +126,16 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     if (this.#over) controller.abort(gone)
   }
 
-  onResponseStart(_: ForwardController, status: number, headers: Headers): void {
+  onResponseStart(_: ForwardController, status: number, headers: AnswerHeaders): void {
     this.#status = status
     this.#headers = headers
     this.#lastAt = this.#options.clock.monotonic()
-    const type = this.#contentType()
+    this.#contentType = contentTypeOf(headers)
     if (status >= 300) this.#form = 'error'
-    else if (type.startsWith('text/event-stream')) {
+    else if (this.#contentType.startsWith('text/event-stream')) {
       this.#form = 'events'
       this.#stream = new ForwardStream(this.#options.url, this.#options.stripUsage)
-    } else this.#form = type.startsWith('application/json') ? 'whole' : 'bytes'
+    } else this.#form = this.#contentType.startsWith('application/json') ? 'whole' : 'bytes'
   }
 
   onResponseData(_: ForwardController, chunk: Buffer): void {
@@ -149,13 +149,13 @@ export class ForwardAttempt implements ForwardEvents, Watched {
         if (this.#committed) this.#rememberTail(chunk)
         else this.#hold(chunk)
         if (this.#committed) this.#write(chunk)
-        else if (this.#heldBytes > maxHeldBytes) this.#commit(this.#contentLength())
+        else if (this.#heldBytes > maxHeldBytes) this.#commit(contentLengthOf(this.#headers))
         break
       case 'events':
         this.#onEvents((this.#stream as ForwardStream).push(chunk))
         break
       case 'bytes':
-        if (!this.#committed) this.#commit(this.#contentLength())
+        if (!this.#committed) this.#commit(contentLengthOf(this.#headers))
         if (this.#options.keptBytes > 0) this.#keep(chunk)
         this.#write(chunk)
     }
@@ -170,7 +170,10 @@ export class ForwardAttempt implements ForwardEvents, Watched {
       return this.#stop({ kind: 'refused', error: refusal(deployment.name, status, this.#headers, this.#whole()) })
     }
     this.#awaitsTurn = true
-    this.#options.turns.run(() => this.#finish())
+    this.#options.turns.run(
+      () => this.#finish(),
+      (thrown) => this.#failToGive(thrown),
+    )
   }
 
   #finish(): void {
@@ -180,7 +183,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     if (this.#form === 'whole' && !this.#committed) {
       const body = this.#whole()
       this.#begin(body.length)
-      const whole = { bytes: body, contentType: this.#contentType() }
+      const whole = { bytes: body, contentType: this.#contentType }
       this.#stop({ kind: 'answered', usage: usageInTail(body), whole }, () => sink.end(body))
       return
     }
@@ -188,6 +191,12 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     const usage = this.#tail === undefined ? undefined : usageInTail(this.#tail)
     const whole = this.#kept()
     this.#stop({ kind: 'answered', usage, ...(whole === undefined ? {} : { whole }) }, () => sink.end())
+  }
+
+  /** The caller's connection has thrown, perhaps after the call was settled. */
+  #failToGive(thrown: unknown): void {
+    if (this.#over) this.#options.sink.cut()
+    else this.fail(connectionFailure(this.#options.deployment.name, thrown))
   }
 
   onResponseError(_: ForwardController, thrown: Error): void {
@@ -227,11 +236,11 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   }
 
   #begin(contentLength: number | undefined): void {
-    const { deployment, head, sink, clock } = this.#options
+    const { deployment, head, sink } = this.#options
     this.#committed = true
-    this.firstByteMs = clock.monotonic() - this.#startedAt
+    this.firstByteMs = this.#lastAt - this.#startedAt
     const { score, limits } = head
-    sink.start({ status: this.#status, contentType: this.#contentType(), contentLength, deployment, score, limits })
+    sink.start({ status: this.#status, contentType: this.#contentType, contentLength, deployment, score, limits })
   }
 
   #commit(contentLength?: number): void {
@@ -269,7 +278,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
   #kept(): WholeAnswer | undefined {
     const framed = this.#headers['content-length'] ?? this.#headers['transfer-encoding']
     if (this.#form !== 'bytes' || this.#held.length === 0 || framed === undefined) return undefined
-    return { bytes: this.#whole(), contentType: this.#contentType() }
+    return { bytes: this.#whole(), contentType: this.#contentType }
   }
 
   #whole(): Buffer {
@@ -315,7 +324,7 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     else sink.end(errorEvent(url, error, this.#stream.events))
   }
 
-  /** The one way out. The upstream's connection is kept only when its answer was read to the end. */
+  /** The one way out, before the caller is told. The upstream's connection is kept if its answer was read in full. */
   #stop(end: AttemptEnd, say?: () => void): void {
     if (this.#over) return
     if (end.kind === 'aborted') this.#last = undefined
@@ -324,18 +333,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     const { sink } = this.#options
     sink.onClose = sink.onDrain = undefined
     if (end.kind !== 'answered') this.#controller?.abort(gone)
-    say?.()
     this.#settle(end)
-  }
-
-  #contentType(): string {
-    const type = this.#headers['content-type']
-    return typeof type === 'string' ? type : 'application/octet-stream'
-  }
-
-  #contentLength(): number | undefined {
-    const length = this.#headers['content-length']
-    return typeof length === 'string' && /^\d+$/.test(length) ? Number(length) : undefined
+    say?.()
   }
 }
 

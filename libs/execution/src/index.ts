@@ -3,7 +3,7 @@ export type { Execution, Outcome, RunInput } from './execution-types.ts'
 export { createEmbedText } from './embed-text.ts'
 export { watchEvictions } from './eviction-watcher.ts'
 export { createRegionAffinity } from './region-affinity.ts'
-export { createResponsePins } from './response-pins.ts'
+export { createResponsePins, type ResponsePins } from './response-pins.ts'
 export { createForwarder } from './forwarder.ts'
 export type {
   Forwarder,

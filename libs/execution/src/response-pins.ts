@@ -6,7 +6,8 @@ import type { AffinityRedis } from './region-affinity.ts'
 
 /**
  * Where stored responses lie. A response is known to the resource that made it and to nobody else, so a request that
- * goes on from one (`previous_response_id`) goes there. Queued and synchronous requests share this.
+ * goes on from one (`previous_response_id`), or asks for it by its id, goes there. Queued and synchronous requests share
+ * this.
  */
 export interface ResponsePins {
   /**
@@ -15,6 +16,12 @@ export interface ResponsePins {
    * @throws AppError `not_found` for another tenant's response, `no_route` where the route does not lead to it
    */
   follow(tenant: string, body: RequestBody, route: Route): Promise<Route>
+  /**
+   * The deployment that made a response of this tenant.
+   * @throws AppError `not_found` for one that nobody remembers, and for another tenant's; `model_unavailable` while Redis
+   * does not say whose it is
+   */
+  find(tenant: string, id: string): Promise<Deployment>
   /** Remembers who made a response. Never throws, never waits. */
   made(tenant: string, id: string, deployment: string): void
 }
@@ -34,15 +41,16 @@ export function createResponsePins(options: {
   clock: Clock
 }): ResponsePins {
   const { redis, clock } = options
-  const endpoints = new Map(options.deployments.map(({ name, endpoint }) => [name, endpoint]))
+  const deployments = new Map(options.deployments.map((one) => [one.name, one]))
   // The tenant is in the value and not in the key: it shows whose response it is.
   const keyOf = (id: string) => `sluice:response:${id}`
 
+  /** @throws Error when Redis does not answer */
   const pinOf = async (id: string): Promise<{ tenant: string; deployment: string } | undefined> => {
     // Longer ones were never made by a provider.
     if (id.length > 256) return undefined
     const look = () => redis.getex(keyOf(id), 'EX', keptSeconds)
-    const value = await withDeadline(lookupMs, undefined, look, () => new Error('late'), clock).catch(() => null)
+    const value = await withDeadline(lookupMs, undefined, look, () => new Error('late'), clock)
     const [tenant, deployment] = value?.split('|', 2) ?? []
     return tenant === undefined || deployment === undefined ? undefined : { tenant, deployment }
   }
@@ -50,12 +58,12 @@ export function createResponsePins(options: {
   return {
     async follow(tenant, { previous_response_id: previous }, route) {
       const id = String(previous)
-      const pin = await pinOf(id)
+      const pin = await pinOf(id).catch(() => undefined)
       if (pin === undefined) return route
       if (pin.tenant !== tenant) {
         throw new AppError('not_found', `Previous response with id ${JSON.stringify(id)} not found.`, { param })
       }
-      const endpoint = endpoints.get(pin.deployment)
+      const endpoint = deployments.get(pin.deployment)?.endpoint
       // It is not configured any more, and so are its responses.
       if (endpoint === undefined) return route
       const known = [...route.candidates, ...route.fallbacks].filter((one) => one.endpoint === endpoint)
@@ -67,6 +75,15 @@ export function createResponsePins(options: {
       const why = `${route.why}; ${pin.deployment} made the response that it goes on from`
       const candidates = [first, ...known.filter((one) => one !== first)]
       return { ...route, why, tier: first.tier ?? null, model: first.model, candidates, fallbacks: [] }
+    },
+    async find(tenant, id) {
+      const pin = await pinOf(id).catch((cause: unknown) => {
+        const message = 'Nobody can say now where this response lies.'
+        throw new AppError('model_unavailable', message, { status: 503, retryAfterMs: 1_000, cause })
+      })
+      const deployment = pin?.tenant === tenant ? deployments.get(pin.deployment) : undefined
+      if (deployment !== undefined) return deployment
+      throw new AppError('not_found', `Response with id ${JSON.stringify(id)} not found.`)
     },
     made(tenant, id, deployment) {
       redis.set(keyOf(id), `${tenant}|${deployment}`, 'EX', keptSeconds).catch(() => undefined)

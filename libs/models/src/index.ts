@@ -8,6 +8,7 @@ export {
   type ForwardController,
   type ForwardEvents,
 } from './forward-client.ts'
+export { createStoredResponses, type StoredResponseCall, type StoredResponses } from './stored-responses.ts'
 export { connectionFailure, refusal, streamFailure } from './forward-error.ts'
 export { usageInTail } from './forward-usage.ts'
 export { createUpstreamKeys, type UpstreamKeys } from './upstream-keys.ts'

@@ -81,6 +81,19 @@ test('what the schema refuses is named with file and place', () => {
   ])
 })
 
+test.each(['name: small-1', 'model: gpt-4o-mini', 'region: swedencentral'])(
+  'what answers say in their headers can be said there: %s',
+  (field) => {
+    const [name] = field.split(':')
+    for (const value of ['日本東部', '"a\\nb"', '" a"', '""']) {
+      expect(load(endpoint('http://x').replace(field, `${name}: ${value}`)).problems).toEqual([
+        `FILE: deployments[0].${name}: printable ASCII characters only`,
+      ])
+    }
+    expect(load(endpoint('http://x').replace(field, `${name}: Sweden Central`)).problems).toEqual([])
+  },
+)
+
 test.each([
   ['', /^FILE: /],
   ['a: [1', /^FILE: not valid YAML: /],

@@ -8,7 +8,7 @@ import type { Logger, Metrics } from '@sluice/telemetry'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import { type AdminDeploymentsDeps, adminDeploymentRoutes } from './admin-deployments.ts'
 import { type AdminLanesDeps, adminLaneRoutes } from './admin-lanes.ts'
-import { answerError, unsupportedMediaType } from './answer-error.ts'
+import { answerError } from './answer-error.ts'
 import type { Authenticate } from './authenticate.ts'
 import { batchRoutes, type BatchRoutesDeps } from './batches/batch-routes.ts'
 import { fileRoutes, type FileRoutesDeps } from './batches/file-routes.ts'
@@ -26,11 +26,13 @@ import { probeRoutes } from './probe-routes.ts'
 import type { ReadDeps } from './read-requests.ts'
 import type { ClientSecretDeps } from './realtime/client-secrets.ts'
 import { realtimeRoutes } from './realtime/realtime-routes.ts'
+import { bodyParsers } from './request-body.ts'
 import { requestRoutes } from './request-routes.ts'
 import { createRoutes } from './routes.ts'
 import { type DeliveryDeps, deliveryRoutes } from './deliveries.ts'
 import type { Drain } from './drain.ts'
 import type { SubmitDeps } from './enqueue-line.ts'
+import { type StoredResponseDeps, storedResponseRoutes } from './stored-response-routes.ts'
 import { refuseSlowBodies } from './slow-bodies.ts'
 import { signalrGroupRoutes } from './signalr-groups.ts'
 import { createUnknownRoute } from './unknown-route.ts'
@@ -49,6 +51,7 @@ export interface AppDeps
     BatchRoutesDeps,
     Omit<ReadDeps, 'closing' | 'watchers'>,
     DeliveryDeps,
+    StoredResponseDeps,
     WebhookEndpointDeps {
   drain: Drain
   parking: Parking
@@ -87,13 +90,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
     frameworkErrors: (error, request, reply) => void answerError(deps.logger, error, request, reply),
     routerOptions: { maxParamLength: 256 },
   })
-  // Bodies are kept as text: the line's own decoder checks them and names the field at fault.
+  const parsers = bodyParsers(deps.bodies)
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_, body, done) => done(null, body))
-  app.addContentTypeParser('text/plain', { parseAs: 'string' }, (request, body, done) =>
-    // @microsoft/signalr negotiates with an empty text/plain body.
-    body === '' || request.routeOptions.url === '/negotiate' ? done(null, '') : done(unsupportedMediaType(), undefined),
-  )
+  app.addContentTypeParser('application/json', parsers.json)
+  app.addContentTypeParser('text/plain', parsers.plain)
   // Many lines are read as they come; a route that does not expect them finds no text.
   app.addContentTypeParser(['application/x-ndjson', 'application/jsonl'], (_, body, done) => done(null, body))
   // Forms are read by their route from the request itself.
@@ -124,6 +124,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   negotiateRoutes(routes, deps.signalr)
   docsRoutes(routes)
   modelRoutes(routes, deps.config)
+  storedResponseRoutes(routes, deps)
   webhookEndpointRoutes(routes, deps)
   deliveryRoutes(routes, deps)
   signalrGroupRoutes(routes, deps.signalr)

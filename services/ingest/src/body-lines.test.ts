@@ -3,7 +3,11 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { bodyLines } from './body-lines.ts'
 
-const limits = { maxLineBytes: 100, maxBytes: 1_000 }
+const limits = {
+  maxLineBytes: 100,
+  maxBytes: 1_000,
+  room: (_lineBytes: number): Promise<void> | undefined => undefined,
+}
 const lines = async (chunks: (string | Buffer)[], over: Partial<typeof limits> = {}) => {
   const seen: string[] = []
   const body = Readable.from(chunks.map((chunk) => Buffer.from(chunk)))
@@ -37,5 +41,21 @@ describe('the lines of a body', () => {
     await expect(lines(['x'.repeat(60), 'x'.repeat(60)])).rejects.toThrow(tooLarge)
     await expect(lines(Array.from({ length: 30 }, () => `${'x'.repeat(50)}\n`))).rejects.toThrow(tooLarge)
     expect(await lines(['x'.repeat(100)])).toHaveLength(1)
+  })
+
+  test('ask for room as they come, and wait for it', async () => {
+    const asked: number[] = []
+    let making = false
+    const room = (bytes: number) => {
+      expect(making).toBe(false)
+      asked.push(bytes)
+      if (bytes < 4) return undefined
+      making = true
+      return Promise.resolve().then(() => void (making = false))
+    }
+    expect(await lines(['ab', 'cdef', 'g\nh\n'], { room })).toEqual(['abcdefg', 'h'])
+    expect(asked).toEqual([2, 6, 7, 1, 0])
+    const full = () => Promise.reject(new Error('no room'))
+    await expect(lines(['ab\n'], { room: full })).rejects.toThrow('no room')
   })
 })

@@ -3,15 +3,19 @@ import { AppError } from '@sluice/errors'
 
 const newline = 0x0a
 
+interface LineLimits {
+  maxLineBytes: number
+  maxBytes: number
+  /** Makes room for what has come of a line, waiting if it must. @throws AppError when there is none */
+  room: (lineBytes: number) => Promise<void> | undefined
+}
+
 /**
  * The lines of a body as they arrive, without their ends; empty ones are skipped. No more than one line and one chunk
  * is held.
- * @throws AppError `message_too_large` for a line over `maxLineBytes` or a body over `maxBytes`
+ * @throws AppError `message_too_large` for a line over `maxLineBytes` or a body over `maxBytes`, or what `room` throws
  */
-export async function* bodyLines(
-  body: Readable,
-  { maxLineBytes, maxBytes }: { maxLineBytes: number; maxBytes: number },
-): AsyncGenerator<Buffer> {
+export async function* bodyLines(body: Readable, { maxLineBytes, maxBytes, room }: LineLimits): AsyncGenerator<Buffer> {
   let pieces: Buffer[] = []
   let held = 0
   let total = 0
@@ -19,6 +23,7 @@ export async function* bodyLines(
     held += piece.length
     if (held > maxLineBytes) throw tooLarge(`A line may have up to ${maxLineBytes} bytes.`)
     pieces.push(piece)
+    return room(held)
   }
   const take = () => {
     const line = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
@@ -32,12 +37,14 @@ export async function* bodyLines(
     if (total > maxBytes) throw tooLarge(`The lines together may have up to ${maxBytes} bytes.`)
     let from = 0
     for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, from)) {
-      hold(chunk.subarray(from, end))
+      const made = hold(chunk.subarray(from, end))
+      if (made !== undefined) await made
       from = end + 1
       const line = take()
       if (!isBlank(line)) yield line
     }
-    hold(chunk.subarray(from))
+    const made = hold(chunk.subarray(from))
+    if (made !== undefined) await made
   }
   const last = take()
   if (!isBlank(last)) yield last

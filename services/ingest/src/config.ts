@@ -29,7 +29,7 @@ export const configSchema = z
       .int()
       .positive()
       .default(26 * 1024 * 1024),
-    /** Bytes of all synchronous bodies that are held at a time; more is a 503 before it is read. */
+    /** Bytes of all requests' bodies that are held at a time; more is a 503 before it is read. */
     HELD_BODIES_LIMIT: z.coerce
       .number()
       .int()

@@ -10,6 +10,7 @@ import { checkBlobName } from '@sluice/storage'
 import { type Logger, startSpan } from '@sluice/telemetry'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from './authenticate.ts'
+import type { HeldBodies } from './held-bodies.ts'
 import type { SubmitLimits } from './submit-limits.ts'
 
 export interface SubmitDeps {
@@ -21,6 +22,7 @@ export interface SubmitDeps {
   submitLimits: SubmitLimits
   checkBudget: BudgetCheck
   logger: Logger
+  bodies: HeldBodies
   /** Bytes of one line. */
   bodyLimit: number
   /** Bytes of a multipart body. */

@@ -1,28 +1,29 @@
 import { AppError } from '@sluice/errors'
 
-/** What one synchronous call holds of its body. */
+/** What is held of one body. */
 export interface HeldBody {
   /**
    * Counts up to that many bytes of this body.
    * @throws AppError `no_capacity` as a 503 when all bodies together would be too much
    */
   reach(bytes: number): void
-  /** The call is over. */
+  /** Nothing of it is held any more. */
   free(): void
 }
 
 /**
- * Counts what a process holds of the bodies of synchronous calls, from their first byte to the end of their answers: a
- * body is kept until then, because another deployment may need it.
+ * Counts what a process holds of the bodies of requests, from their first byte on: a synchronous call's to the end of its
+ * answer, because another deployment may need it; one that is queued until it is stored and sent, or refused.
  */
 export class HeldBodies {
-  readonly #limit: number
+  /** Bytes of all bodies together. */
+  readonly limit: number
   readonly #byTenant = new Map<string, number>()
   #bytes = 0
 
   /** @param limit bytes of all bodies together; one tenant has half of it, or a single body */
   constructor(limit: number) {
-    this.#limit = limit
+    this.limit = limit
   }
 
   get bytes(): number {
@@ -43,8 +44,8 @@ export class HeldBodies {
         const more = bytes - own
         if (more <= 0) return
         const tenants = this.#byTenant.get(tenant) ?? 0
-        const shared = tenants === own || tenants + more <= this.#limit / 2
-        if (!shared || this.#bytes + more > this.#limit) throw tooMuch()
+        const shared = tenants === own || tenants + more <= this.limit / 2
+        if (!shared || this.#bytes + more > this.limit) throw tooMuch()
         add(more)
       },
       free: () => add(-own),

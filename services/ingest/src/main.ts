@@ -12,7 +12,7 @@ import {
 import { createBatches, createFiles } from '@sluice/batch'
 import { createDeliveries, createEndpoints, createLedger, createOutbox, createSecretBox } from '@sluice/ledger'
 import { connectServiceBus, createSender } from '@sluice/messaging'
-import { createForwardClient, createModels, createUpstreamKeys } from '@sluice/models'
+import { createForwardClient, createModels, createStoredResponses, createUpstreamKeys } from '@sluice/models'
 import { createLaneStates, createParking } from '@sluice/parking'
 import { createProgress } from '@sluice/progress'
 import { decide } from '@sluice/routing'
@@ -26,6 +26,7 @@ import { configSchema } from './config.ts'
 import { createCors } from './cors.ts'
 import { createDrain } from './drain.ts'
 import { createEntraTokens } from './entra-tokens.ts'
+import { HeldBodies } from './held-bodies.ts'
 import { createKeyAdmin } from './key-admin.ts'
 import { createOpenAIDoor } from './openai-door.ts'
 import { createRealtime } from './realtime/create-realtime.ts'
@@ -83,6 +84,8 @@ await runService({
     const embed = model === undefined ? undefined : createEmbedText({ execution: () => embedding, model })
     const cache = createAnswerCache({ cosmos, config: platform.cache, embed, clock, logger, metrics })
     const evictions = watchEvictions({ deployments: platform.deployments, admission, clock, logger })
+    const pins = createResponsePins({ redis: redis.client, deployments: platform.deployments, clock })
+    const storedResponses = createStoredResponses({ apiKeyOf: (deployment) => upstreamKeys.of(deployment) })
     const forwarder = createForwarder({
       config: platform,
       routing: { decide },
@@ -91,7 +94,7 @@ await runService({
       budgets,
       cache,
       affinity: createRegionAffinity({ redis: redis.client, deployments: platform.deployments, clock }),
-      pins: createResponsePins({ redis: redis.client, deployments: platform.deployments, clock }),
+      pins,
       models,
       evictionOf: evictions.evictionOf,
       logger,
@@ -118,6 +121,7 @@ await runService({
       idleMs: config.REALTIME_IDLE_MS,
       modelWaitMs: config.REALTIME_MODEL_WAIT_MS,
     })
+    const bodies = new HeldBodies(config.HELD_BODIES_LIMIT)
     const door = createOpenAIDoor({
       config: platform,
       authenticate,
@@ -130,13 +134,15 @@ await runService({
       clock,
       bodyLimit: config.BODY_LIMIT,
       formLimit: config.FORM_LIMIT,
-      heldLimit: config.HELD_BODIES_LIMIT,
+      bodies,
     })
     const app = createApp({
       realtime: (caller, ask) => realtime.invite(caller, ask),
       realtimeSecrets: realtime.secrets,
       admission,
       door,
+      pins,
+      storedResponses,
       forwarder,
       sharesOf,
       corsHeaders,
@@ -164,6 +170,7 @@ await runService({
       logger,
       metrics,
       probe,
+      bodies,
       bodyLimit: config.BODY_LIMIT,
       formLimit: config.FORM_LIMIT,
       bodyTimeoutMs: config.BODY_TIMEOUT_MS,
@@ -192,6 +199,7 @@ await runService({
             ['http', () => app.close()],
             ['evictions', async () => evictions.stop()],
             ['forwarding', () => forwarder.close()],
+            ['stored responses', () => storedResponses.close()],
             ['models', () => models.close()],
             ['cache', () => cache.close()],
             ['admission', async () => admission.close()],

@@ -1,6 +1,12 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
-import { type DeploymentUrl, nestsTooDeeply, type RequestBody, tooDeepMessage } from '@sluice/contracts'
+import {
+  type DeploymentUrl,
+  nestsTooDeeply,
+  notInBackground,
+  type RequestBody,
+  tooDeepMessage,
+} from '@sluice/contracts'
 import { AppError, toAppError } from '@sluice/errors'
 import type { ForwardPayload } from '@sluice/execution'
 import { unsupportedMediaType } from './answer-error.ts'
@@ -26,6 +32,8 @@ export function readBytes(request: IncomingMessage, limit: number, held: HeldBod
   const declared = Number(request.headers['content-length'] ?? 0)
   if (declared > limit) throw tooLarge(limit)
   checkEncoding(request)
+  // It may have ended while the caller was being looked up, and would say so to nobody.
+  if (request.destroyed) throw callerLeft()
   held.reach(declared)
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
@@ -140,6 +148,7 @@ function checkFields(body: RequestBody, url: DeploymentUrl): void {
     case '/v1/chat/completions':
       return checkMessages(messages)
     case '/v1/responses':
+      if (body.background === true) throw wrong('background', notInBackground)
       if (input === undefined && (body.prompt ?? body.previous_response_id) !== undefined) return
       return checkInput(input)
     case '/v1/embeddings':

@@ -9,7 +9,7 @@ import type { Clock } from '@sluice/resilience'
 import type { Logger } from '@sluice/telemetry'
 import type { Authenticate, Caller } from './authenticate.ts'
 import type { Drain } from './drain.ts'
-import { HeldBodies, type HeldBody } from './held-bodies.ts'
+import type { HeldBodies, HeldBody } from './held-bodies.ts'
 import { sessionOf } from './openai-affinity.ts'
 import { type OpenAIBody, readBytes, readJsonCall } from './openai-body.ts'
 import { readFormCall } from './openai-form.ts'
@@ -34,8 +34,7 @@ export interface OpenAIDoorDeps {
   bodyLimit: number
   /** Bytes of a multipart body. */
   formLimit: number
-  /** Bytes of all bodies that are held at a time. */
-  heldLimit: number
+  bodies: HeldBodies
 }
 
 /** Milliseconds, by the names that Fastify has for them. */
@@ -61,7 +60,7 @@ export interface OpenAIDoor {
  */
 export function createOpenAIDoor(deps: OpenAIDoorDeps): OpenAIDoor {
   const metrics = createDoorMetrics(deps.metrics)
-  const bodies = new HeldBodies(deps.heldLimit)
+  const { bodies } = deps
   metrics.held(() => bodies.bytes)
   const busy = new WeakSet<Socket>()
   deps.drain.closing.addEventListener('abort', () => deps.forwarder.interrupt(), { once: true })
@@ -73,7 +72,7 @@ export function createOpenAIDoor(deps: OpenAIDoorDeps): OpenAIDoor {
     const { socket } = request
     busy.add(socket)
     response.on('close', () => busy.delete(socket))
-    answer(deps, metrics, bodies, path, request, response).catch((err: unknown) => {
+    answer(deps, metrics, path, request, response).catch((err: unknown) => {
       deps.logger.error({ err, url: path.url }, 'the door failed')
       response.destroy()
     })
@@ -105,7 +104,6 @@ const asksForQueue = ({ headers }: IncomingMessage): boolean =>
 async function answer(
   deps: OpenAIDoorDeps,
   metrics: DoorMetrics,
-  bodies: HeldBodies,
   path: OpenAIPath,
   request: IncomingMessage,
   response: ServerResponse,
@@ -126,7 +124,7 @@ async function answer(
     deps.drain.enter(response)
     const caller = await deps.authenticate(request, 'submit')
     tenant = caller.tenant
-    held = bodies.open(tenant)
+    held = deps.bodies.open(tenant)
     const call = await readCall(deps, path, request, held)
     const options = sluiceOptions(request.headers, call.sluice, tenant)
     report = await deps.forwarder.forward(

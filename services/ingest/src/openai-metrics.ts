@@ -28,7 +28,7 @@ export function createDoorMetrics(metrics: Pick<Metrics, 'gauge' | 'histogram' |
     held(bytes) {
       metrics.gauge({
         name: 'sluice_gateway_held_bytes',
-        help: 'Bytes of the bodies of synchronous calls that are held; HELD_BODIES_LIMIT bounds them',
+        help: 'Bytes of the bodies of requests that are held in memory; HELD_BODIES_LIMIT bounds them',
         collect: (gauge) => gauge.set(bytes()),
       })
     },

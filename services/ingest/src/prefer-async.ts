@@ -52,7 +52,7 @@ async function queueCall(
   await countSubmission(deps.submitLimits, caller, reply)
   const call =
     path.url === '/v1/audio/transcriptions'
-      ? await receiveQueuedForm(deps.blobs, caller.tenant, request, deps.formLimit)
+      ? await receiveQueuedForm(deps, caller.tenant, request)
       : callOf(jsonBody(request))
   const enqueued = await enqueue(deps, caller, request, { path, call, key })
   void reply.header('x-sluice-request-id', enqueued.row.id)

@@ -5,6 +5,7 @@ import { AppError } from '@sluice/errors'
 import type { Blobs } from '@sluice/storage'
 import type { FastifyRequest } from 'fastify'
 import { receiveFile } from './batches/receive-file.ts'
+import type { HeldBodies } from './held-bodies.ts'
 import { tooLarge } from './openai-body.ts'
 
 /** A multipart body as a line holds it. */
@@ -17,26 +18,36 @@ export interface QueuedForm {
   file: FileRef
 }
 
+interface QueuedFormDeps {
+  blobs: Blobs
+  bodies: HeldBodies
+  /** Bytes of the whole body. */
+  formLimit: number
+}
+
 /**
  * Stores the file of a multipart body while it arrives, a mebibyte in memory at a time. A body that is refused leaves
  * nothing behind: a blob is there when it is closed, and not before.
- * @param limit bytes of the whole body
- * @throws AppError `unsupported_media_type`, `message_too_large`, `invalid_line` naming the field, `storage_unavailable`
+ * @throws AppError `unsupported_media_type`, `message_too_large`, `invalid_line` naming the field, `storage_unavailable`,
+ * `no_capacity` when too much is held already
  */
 export async function receiveQueuedForm(
-  blobs: Blobs,
+  { blobs, bodies, formLimit: limit }: QueuedFormDeps,
   tenant: string,
   request: FastifyRequest,
-  limit: number,
 ): Promise<QueuedForm> {
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit)
   let stored: FileRef | undefined
   try {
-    const { used: file, pairs } = await receiveFile(request, async ({ filename, contentType, content }) => {
-      // Providers read the format off the name's ending, so a name that is not there is not made up.
-      const named = { filename: printable(filename), contentType: printable(contentType) }
-      return (stored = await store(blobs, tenant, named, content, limit))
-    })
+    const { used: file, pairs } = await receiveFile(
+      request,
+      { bodies, tenant },
+      async ({ filename, contentType, content }) => {
+        // Providers read the format off the name's ending, so a name that is not there is not made up.
+        const named = { filename: printable(filename), contentType: printable(contentType) }
+        return (stored = await store(blobs, tenant, named, content, limit))
+      },
+    )
     const { sluice, ...body } = fieldsOf(pairs)
     return { body, sluice: optionsOf(sluice), file }
   } catch (error) {

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { z } from 'zod'
 import type { Authenticate, Caller, Permission } from './authenticate.ts'
 import { openApiDocument } from './openapi.ts'
+import { whileHeld } from './request-body.ts'
 
 /** What one status of a route answers; no schema: no body, or one of another type than JSON. */
 export interface AnswerSpec {
@@ -63,10 +64,9 @@ export function createRoutes(app: FastifyInstance, authenticate: Authenticate): 
     }
     return {
       guarded(spec, handle) {
-        const callers = new WeakMap<FastifyRequest, Caller>()
         add(spec, {
-          onRequest: async (request) => void callers.set(request, await authenticate(request, spec.scope)),
-          handler: (request, reply) => handle(callers.get(request) as Caller, request, reply),
+          onRequest: async (request) => void (request.caller = await authenticate(request, spec.scope)),
+          handler: (request, reply) => whileHeld(request, () => handle(request.caller as Caller, request, reply)),
         })
       },
       open: (spec, handle) => add(spec, { handler: handle }),

@@ -13,6 +13,8 @@ import { enqueueLine, idempotencyKey, type SubmitDeps, traceparentOf } from './e
 
 const maxLines = 10_000
 const maxBytes = 64 * 1024 * 1024
+/** What the first chunk of an upload may have. */
+const chunkBytes = 64 * 1024
 /** Lines of one upload that are stored and sent at a time. */
 const concurrency = 32
 /** A client that does not read its answers for this long is gone. */
@@ -32,12 +34,30 @@ export async function submitLines(
 ): Promise<void> {
   const key = idempotencyKey(request)
   const parent = traceparentOf(request)
+  // Before the answer begins: an upload for whose beginning there is no room is a 503 like any other.
+  let reading = deps.bodies.open(caller.tenant)
+  const declared = Number(request.headers['content-length'] ?? chunkBytes)
+  reading.reach(Math.min(declared, chunkBytes, deps.bodyLimit))
   const { raw } = reply.hijack()
   raw.writeHead(207, { ...headersOf(reply), 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
   const gone = new AbortController()
   raw.once('close', () => gone.abort(new AppError('cancelled', 'The client has gone.')))
   const slots = new SlotPool(concurrency)
   const answer = (fate: object) => raw.write(`${JSON.stringify(fate)}\n`)
+
+  const idle = async () => {
+    const all = await Promise.all(Array.from({ length: concurrency }, () => slots.acquire()))
+    for (const slot of all) slot.release()
+  }
+  /** Each line is a body of its own. One without room waits for those before it, whose end nothing keeps waiting. */
+  const room = (bytes: number): Promise<void> | undefined => {
+    try {
+      reading.reach(bytes)
+      return undefined
+    } catch {
+      return idle().then(() => reading.reach(bytes))
+    }
+  }
 
   const submit = async (index: number, bytes: Buffer): Promise<void> => {
     try {
@@ -55,19 +75,26 @@ export async function submitLines(
   let index = 0
   try {
     const body = request.body instanceof Readable ? request.body : Readable.from([])
-    for await (const bytes of bodyLines(body, { maxLineBytes: deps.bodyLimit, maxBytes })) {
+    for await (const bytes of bodyLines(body, { maxLineBytes: deps.bodyLimit, maxBytes, room })) {
       if (index >= maxLines) throw new AppError('message_too_large', `Up to ${maxLines} lines in one body.`)
       const slot = await slots.acquire(gone.signal)
-      void submit(index++, bytes).finally(() => slot.release())
+      const held = reading
+      reading = deps.bodies.open(caller.tenant)
+      void submit(index++, bytes).finally(() => {
+        held.free()
+        slot.release()
+      })
       if (raw.writableNeedDrain)
         await once(raw, 'drain', { signal: AbortSignal.any([gone.signal, AbortSignal.timeout(stalledMs)]) })
     }
   } catch (thrown) {
+    reading.free()
     // The line at which reading stopped; those before it have their answers.
     answer(failure(index, toAppError(thrown, 'invalid_line')))
     await discardBody(request.raw)
   }
-  for (let free = 0; free < concurrency; free++) await slots.acquire()
+  reading.free()
+  await idle()
   raw.end()
 }
 

@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream'
 import type { Files } from '@sluice/batch'
+import type { PlatformConfig } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Caller } from '../authenticate.ts'
 import { clientGone } from '../client-gone.ts'
+import type { HeldBodies } from '../held-bodies.ts'
 import { readQuery } from '../read-input.ts'
 import type { Routes } from '../routes.ts'
 import { type Door, doors } from './doors.ts'
@@ -13,6 +15,8 @@ import { receiveFile } from './receive-file.ts'
 
 export interface FileRoutesDeps {
   files: Files
+  bodies: HeldBodies
+  config: PlatformConfig
 }
 
 const tag = 'files'
@@ -32,7 +36,11 @@ export function fileRoutes(app: FastifyInstance, routes: Routes, deps: FileRoute
   }
 }
 
-function uploadRoute(routes: Routes, { prefix, sticky, documented }: Door, { files }: FileRoutesDeps): void {
+function uploadRoute(
+  routes: Routes,
+  { prefix, sticky, documented }: Door,
+  { files, bodies, config }: FileRoutesDeps,
+): void {
   routes.guarded(
     {
       method: 'POST',
@@ -45,13 +53,16 @@ function uploadRoute(routes: Routes, { prefix, sticky, documented }: Door, { fil
       undocumented: !documented,
     },
     async ({ tenant }, request) => {
-      const { used: file, fields } = await receiveFile(request, ({ filename, content, fields: before }) =>
-        // Many clients send the purpose behind the file: until then it is taken for the only one there is.
-        files.upload(tenant, content, {
-          purpose: before.get('purpose') ?? 'batch',
-          filename: filename || 'file.jsonl',
-          sticky,
-        }),
+      const { used: file, fields } = await receiveFile(
+        request,
+        { bodies, tenant, lineBytes: config.batch.max_line_bytes },
+        ({ filename, content, fields: before }) =>
+          // Many clients send the purpose behind the file: until then it is taken for the only one there is.
+          files.upload(tenant, content, {
+            purpose: before.get('purpose') ?? 'batch',
+            filename: filename || 'file.jsonl',
+            sticky,
+          }),
       )
       const purpose = fields.get('purpose')
       if (purpose === 'batch') return file

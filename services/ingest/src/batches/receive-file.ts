@@ -2,6 +2,7 @@ import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy
 import { AppError } from '@sluice/errors'
 import type { FastifyRequest } from 'fastify'
 import type { Readable } from 'node:stream'
+import type { HeldBodies } from '../held-bodies.ts'
 
 /** The file of a multipart body while it arrives. */
 export interface IncomingFile {
@@ -13,17 +14,47 @@ export interface IncomingFile {
   fields: ReadonlyMap<string, string>
 }
 
+interface ReceivedFile<T> {
+  used: T
+  fields: ReadonlyMap<string, string>
+  pairs: readonly [name: string, value: string][]
+}
+
+/** Where what is buffered of a file on its way is counted. */
+interface FileRoom {
+  bodies: HeldBodies
+  tenant: string
+  /** What `use` holds besides a block of the blob that it writes. */
+  lineBytes?: number
+}
+
+/** A block of a blob, and what streams and fields hold. */
+const bufferedBytes = (1024 + 256) * 1024
 const limits = { files: 1, fields: 16, parts: 20, fieldSize: 16 * 1024, fieldNameSize: 100, headerPairs: 20 }
 
 /**
  * Reads a multipart body with one file as it arrives: `use` gets the file as a stream, and nothing of it is kept here.
+ * What may be buffered at a time on its way is counted until then.
  * @returns what `use` made of it, and every field, also those behind the file; `pairs` has those given twice twice
- * @throws AppError `unsupported_media_type`, `invalid_line` for what is no such body, or what `use` throws
+ * @throws AppError `unsupported_media_type`, `invalid_line` for what is no such body, `no_capacity` when too much is held
+ * already, or what `use` throws
  */
 export async function receiveFile<T>(
   request: FastifyRequest,
+  { bodies, tenant, lineBytes = 0 }: FileRoom,
   use: (file: IncomingFile) => Promise<T>,
-): Promise<{ used: T; fields: ReadonlyMap<string, string>; pairs: readonly [name: string, value: string][] }> {
+): Promise<ReceivedFile<T>> {
+  const held = bodies.open(tenant)
+  const declared = Number(request.headers['content-length'] ?? Number.POSITIVE_INFINITY)
+  try {
+    held.reach(Math.min(declared, bufferedBytes + lineBytes, bodies.limit))
+    return await receive(request, use)
+  } finally {
+    held.free()
+  }
+}
+
+async function receive<T>(request: FastifyRequest, use: (file: IncomingFile) => Promise<T>): Promise<ReceivedFile<T>> {
   const fields = new Map<string, string>()
   const pairs: [name: string, value: string][] = []
   const parser = parserOf(request)
