@@ -44,6 +44,13 @@ test('no route that takes an id answers for another tenant', async () => {
       tried.push(`${method} ${path}`)
     }
   }
+  for (const door of ['/openai/v1', '/openai', '/openai-realtime/v1', '/openai-realtime/openai']) {
+    for (const method of ['GET', 'DELETE']) {
+      const answer = await call(contoso, method, `${door}/responses/${owned.response}`)
+      expect(answer.status, `${door}/responses`).toBe(404)
+      refused(answer, owned.response)
+    }
+  }
   for (const door of ['/openai/v1', '/openai', '/openai-sticky', '/openai-sticky/openai/v1', '/openai-sticky/openai']) {
     for (const path of [`files/${owned.file}`, `files/${owned.output}/content`, `batches/${owned.batch}`]) {
       const answer = await call(contoso, 'GET', `${door}/${path}`)

@@ -17,7 +17,7 @@ export interface Answer {
 
 /** What northwind has, by the name of the parameter that takes its id; and a realtime token. */
 export type Owned = Record<
-  'request' | 'held' | 'delivery' | 'file' | 'output' | 'batch' | 'endpoint' | 'key' | 'token',
+  'request' | 'held' | 'delivery' | 'file' | 'output' | 'batch' | 'response' | 'endpoint' | 'key' | 'token',
   string
 >
 
@@ -83,7 +83,7 @@ export async function startTwoTenants() {
     await sender.close()
   }
 
-  /** Something of everything: a request that has ended, one that waits, a file, a batch, an endpoint, a key, a token. */
+  /** Something of everything: a request that has ended, one that waits, a file, a batch, a response, an endpoint, a key, a token. */
   async function northwindLives(northwind: string): Promise<Owned> {
     const endpoint = await made(northwind, '/v1/webhook-endpoints', {
       url: inbox.url,
@@ -94,11 +94,12 @@ export async function startTwoTenants() {
       { type: 'webhook', url: inbox.url },
       { type: 'service-bus', queue: 'replies' },
     ]
-    const [request, file, key, token] = await Promise.all([
+    const [request, file, key, token, response] = await Promise.all([
       made(northwind, '/v1/requests', chatLine('northwind-1', question, { deliver }), { 'idempotency-key': 'same' }),
       upload(northwind, JSON.stringify(chatLine('northwind-line', question, {}, { model: 'gpt-4.1-mini' }))),
       keyOf('northwind', ['read'], northwind),
       made(northwind, '/v1/realtime/client_secrets', { session: { type: 'realtime' } }),
+      made(northwind, '/v1/responses', { model: 'gpt-4.1-mini', input: question }),
     ])
     secrets.push(String(token.json.value))
     const start = { input_file_id: file, endpoint: '/v1/chat/completions', completion_window: '24h' }
@@ -126,6 +127,7 @@ export async function startTwoTenants() {
       file,
       output: String(done.output_file_id),
       batch: String(batch.json.id),
+      response: String(response.json.id),
       endpoint: String(endpoint.json.id),
       key: key.id,
       token: String(token.json.value),
@@ -159,6 +161,7 @@ export async function startTwoTenants() {
         '/v1/files',
         `/v1/files/${owned.file}/content`,
         '/v1/batches',
+        `/v1/responses/${owned.response}`,
         '/v1/webhook-endpoints',
         '/v1/keys',
         '/v1/usage',
@@ -227,6 +230,7 @@ export const idsFor = (path: string, owned: Owned): string[] => {
     [/\/requests\/\{id\}/, ['request', 'held', 'batch']],
     [/\/files\/\{id\}/, ['file', 'output']],
     [/\/batches\/\{id\}/, ['batch']],
+    [/\/responses\/\{id\}/, ['response']],
     [/\/keys\/\{id\}/, ['key']],
     [/\/webhook-endpoints\/\{id\}/, ['endpoint']],
   ]
