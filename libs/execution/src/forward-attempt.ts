@@ -165,9 +165,8 @@ export class ForwardAttempt implements ForwardEvents, Watched {
     if (this.#over) return
     if (this.#form === 'error') {
       const { deployment } = this.#options
-      // A redirect is no answer that a caller could use.
-      const status = this.#status < 400 ? 502 : this.#status
-      return this.#stop({ kind: 'refused', error: refusal(deployment.name, status, this.#headers, this.#whole()) })
+      const error = refusal(deployment.name, this.#status, this.#headers, this.#whole())
+      return this.#stop({ kind: 'refused', error })
     }
     this.#awaitsTurn = true
     this.#options.turns.run(

@@ -14,7 +14,9 @@ export function refusal(deployment: string, status: number, headers: RawHeaders,
     const value = headers[name]
     if (typeof value === 'string') fields.set(name, value)
   }
-  return translateError(new APIError(status, errorObject(body), undefined, fields), deployment)
+  // A redirect is no answer that a caller could use.
+  const said = status < 400 ? 502 : status
+  return translateError(new APIError(said, errorObject(body), undefined, fields), deployment)
 }
 
 /** A call that got no answer, or lost it half way. @param thrown what undici reported */

@@ -59,8 +59,7 @@ export function soundCall(
       onResponseEnd() {
         signal.removeEventListener('abort', onAbort)
         const body = Buffer.concat(chunks)
-        // A redirect is no answer.
-        if (status >= 300) return reject(refusal(deployment.name, status < 400 ? 502 : status, headers, body))
+        if (status >= 300) return reject(refusal(deployment.name, status, headers, body))
         const type = headers['content-type']
         resolve({
           status,

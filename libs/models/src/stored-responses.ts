@@ -1,6 +1,6 @@
 import type { Deployment } from '@sluice/contracts'
 import { AppError } from '@sluice/errors'
-import { Agent, type Dispatcher } from 'undici'
+import { Agent, type Dispatcher, request } from 'undici'
 import { connectionFailure, refusal } from './forward-error.ts'
 
 /** What is asked of the resource that keeps a response. */
@@ -43,7 +43,7 @@ export function createStoredResponses(options: { apiKeyOf: (deployment: Deployme
       }
       let answer: Dispatcher.ResponseData
       try {
-        answer = await agent.request({ ...target(url), method, headers, signal })
+        answer = await request(url, { dispatcher: agent, method, headers, signal })
       } catch (error) {
         throw connectionFailure(name, error)
       }
@@ -52,17 +52,10 @@ export function createStoredResponses(options: { apiKeyOf: (deployment: Deployme
         answer.body.on('error', () => undefined).destroy()
         throw new AppError('not_found', `Response with id ${JSON.stringify(id)} not found.`)
       }
-      // A redirect is no answer that a caller could use.
-      const status = answer.statusCode < 400 ? 502 : answer.statusCode
-      throw refusal(name, status, answer.headers, await firstBytes(answer.body))
+      throw refusal(name, answer.statusCode, answer.headers, await firstBytes(answer.body))
     },
     close: () => agent.destroy(),
   }
-}
-
-function target(url: string): { origin: string; path: string } {
-  const { origin, pathname, search } = new URL(url)
-  return { origin, path: pathname + search }
 }
 
 async function firstBytes(body: AsyncIterable<Buffer>): Promise<Buffer> {

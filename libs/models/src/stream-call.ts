@@ -92,11 +92,7 @@ export function streamCall(options: StreamOptions): Promise<StreamEnd> {
         if (errorBytes <= maxErrorBytes) errorChunks.push(chunk)
       },
       onResponseEnd() {
-        if (status >= 300) {
-          // A redirect is no answer.
-          const code = status < 400 ? 502 : status
-          return fail(refusal(deployment.name, code, headers, Buffer.concat(errorChunks)))
-        }
+        if (status >= 300) return fail(refusal(deployment.name, status, headers, Buffer.concat(errorChunks)))
         if (!takeAll(() => events.flush())) return
         const body = answer.whole()
         if (body === undefined) return fail(broken())
